@@ -1,0 +1,2 @@
+/** The medical request service. */
+export {};

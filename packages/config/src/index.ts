@@ -1,0 +1,2 @@
+/** Hot configuration that is never half applied and never lost: files, remote, Redis, versions, rollback. */
+export {};

@@ -1,0 +1,2 @@
+/** Prometheus instruments at nanoseconds, a time-series store with PromQL, and alerts. */
+export {};

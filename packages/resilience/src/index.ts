@@ -1,0 +1,2 @@
+/** Retries that cannot storm and circuit breakers that cannot stick, on p-retry and opossum. */
+export {};

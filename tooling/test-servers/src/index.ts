@@ -1,0 +1,2 @@
+/** Real servers for the tests. */
+export {};
