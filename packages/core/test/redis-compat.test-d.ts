@@ -1,4 +1,4 @@
-import { Cluster, Redis, type RedisOptions } from 'ioredis';
+import type { Cluster, Redis, RedisOptions } from 'ioredis';
 import { expectTypeOf, test } from 'vitest';
 import type { RedisOption } from '@xiaoke/core';
 

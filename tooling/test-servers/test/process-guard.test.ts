@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 
-import { expect, test } from 'vitest';
+import { test } from 'vitest';
 
 import { eventually, isRunning, spawnNode } from '../src/index.ts';
 

@@ -86,7 +86,10 @@ export class ChaosProxy implements AsyncDisposable {
    */
   blackhole(on: boolean): void {
     this.#blackhole = on;
-    for (const connection of this.#connections.values()) on ? connection.hold() : connection.release();
+    for (const connection of this.#connections.values()) {
+      if (on) connection.hold();
+      else connection.release();
+    }
   }
 
   /** Adds milliseconds to every chunk from now on; a number means each way. */
