@@ -22,6 +22,11 @@ export interface MetricDefinition<L extends LabelDefinitions = NoLabels> {
 export interface GaugeDefinition<L extends LabelDefinitions = NoLabels> extends MetricDefinition<L> {
   /** Called before each scrape to set the current values; it may be asynchronous, and is bounded in time. */
   readonly collect?: (gauge: GaugeInstrument<L>) => void | Promise<void>;
+  /**
+   * Once it fires, `collect` is never called again. A manager that defines a gauge passes the signal of its own closing:
+   * the instrument is shared by name, so several managers may fill the same gauge, each with its own `collect`.
+   */
+  readonly signal?: AbortSignal;
 }
 
 /** A histogram counts observations in buckets. */

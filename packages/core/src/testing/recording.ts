@@ -7,6 +7,7 @@ import type {
   LabelDefinitions,
   MetricsSink,
 } from '../metrics-sink.ts';
+import { onAbort } from '../wait.ts';
 
 /** One line that was logged. */
 export interface LoggedLine {
@@ -91,7 +92,7 @@ class Instrument {
 /** Makes a sink that keeps every number. */
 export function recordingMetrics(): RecordingMetrics {
   const instruments = new Map<string, Instrument>();
-  const collectors: (() => unknown)[] = [];
+  const collectors = new Set<() => unknown>();
   const define = <I>(name: string, labels: LabelDefinitions | undefined): I => {
     const instrument = instruments.get(name) ?? new Instrument(Object.keys(labels ?? {}).length > 0);
     instruments.set(name, instrument);
@@ -104,12 +105,16 @@ export function recordingMetrics(): RecordingMetrics {
       define<HistogramInstrument<L>>(definition.name, definition.labels),
     gauge: <L extends LabelDefinitions>(definition: GaugeDefinition<L>) => {
       const gauge = define<GaugeInstrument<L>>(definition.name, definition.labels);
-      if (definition.collect) collectors.push(() => definition.collect?.(gauge));
+      if (definition.collect) {
+        const collect = (): unknown => definition.collect?.(gauge);
+        collectors.add(collect);
+        onAbort(definition.signal, () => void collectors.delete(collect));
+      }
       return gauge;
     },
     value: (name, labels = {}) => instruments.get(name)?.series.get(keyOf(labels))?.value ?? 0,
     observations: (name, labels = {}) => instruments.get(name)?.series.get(keyOf(labels))?.observed ?? [],
-    collect: async () => void (await Promise.all(collectors.map((collect) => collect()))),
+    collect: async () => void (await Promise.all([...collectors].map((collect) => collect()))),
     names: () => [...instruments.keys()],
   };
 }
