@@ -62,7 +62,9 @@ export class IsolatedEmitter<E extends object> {
   }
 
   removeAllListeners(event?: keyof WithError<E> & string): this {
-    this.#emitter.removeAllListeners(event);
+    // Passing undefined would mean the event called 'undefined'.
+    if (event === undefined) this.#emitter.removeAllListeners();
+    else this.#emitter.removeAllListeners(event);
     return this;
   }
 

@@ -122,13 +122,17 @@ class Connection implements RedisConnection {
   }
 }
 
-/** Says goodbye if the server answers in time, and cuts the connection in any case. */
+/** Says goodbye if the server answers in time, cuts the connection in any case, and waits for it to be gone. */
 async function closeClient(client: RedisLike, timeout: number): Promise<void> {
+  const ended = new Promise<void>((resolve) => {
+    if (client.status === 'end') resolve();
+    else client.once('end', () => resolve());
+  });
   try {
     if (client.status === 'ready') await withTimeout(client.quit(), timeout, 'QUIT');
   } catch {
-    // The connection is cut below; nothing is lost, since everything acknowledged was answered already.
-  } finally {
-    client.disconnect();
+    // Cut below; everything acknowledged was answered already, so nothing is lost.
   }
+  client.disconnect();
+  await withTimeout(ended, timeout, 'closing').catch(() => {});
 }

@@ -13,4 +13,4 @@ export {
   type RecordingLogger,
   type RecordingMetrics,
 } from './recording.ts';
-export { activeResources, trackLeaks, type ActiveResources } from './leaks.ts';
+export { trackLeaks } from './leaks.ts';

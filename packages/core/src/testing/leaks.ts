@@ -1,18 +1,43 @@
+import { AsyncLocalStorage, createHook } from 'node:async_hooks';
 import { eventually } from './eventually.ts';
 
-/** What keeps a process alive, counted by kind: `Timeout`, `TCPSocketWrap`, `Worker` and so on. */
-export type ActiveResources = ReadonlyMap<string, number>;
+// What async_hooks calls the things that outlive a call.
+const KINDS: ReadonlySet<string> = new Set([
+  'Timeout',
+  'TCPWRAP',
+  'TCPSERVERWRAP',
+  'PIPEWRAP',
+  'PROCESSWRAP',
+  'WORKER',
+  'FSEVENTWRAP',
+  'STATWATCHER',
+]);
 
-/** Counts what keeps the process alive now. */
-export function activeResources(): ActiveResources {
-  const counts = new Map<string, number>();
-  for (const kind of process.getActiveResourcesInfo()) counts.set(kind, (counts.get(kind) ?? 0) + 1);
-  return counts;
+interface Tracked {
+  readonly live: Map<number, string>;
 }
 
+const scope = new AsyncLocalStorage<Tracked>();
+const owners = new Map<number, Tracked>();
+
+const hook = createHook({
+  init(id, kind) {
+    if (!KINDS.has(kind)) return;
+    const tracked = scope.getStore();
+    if (tracked === undefined) return;
+    tracked.live.set(id, kind);
+    owners.set(id, tracked);
+  },
+  destroy(id) {
+    owners.get(id)?.live.delete(id);
+    owners.delete(id);
+  },
+});
+
 /**
- * Remembers what is alive now and gives a check that fails when more is alive later. Closing is asynchronous in the
- * kernel, so the check waits up to `timeout` milliseconds for things to go.
+ * From here on, in this asynchronous context (the rest of the test), remembers every timer, socket, server, worker, child
+ * process and file watcher that is made, unreferenced ones too. The returned check fails while one of them is still alive;
+ * since the system closes things a little later, it waits up to `timeout` milliseconds for them to go.
  *
  * @example
  * ```ts
@@ -22,30 +47,13 @@ export function activeResources(): ActiveResources {
  * await check();
  * ```
  */
-export function trackLeaks(kinds: readonly string[] = LEAKING_KINDS): (timeout?: number) => Promise<void> {
-  const before = activeResources();
-  return async (timeout = 2_000) => {
-    await eventually(
-      () => {
-        const leaked = kinds.filter((kind) => (activeResources().get(kind) ?? 0) > (before.get(kind) ?? 0));
-        // The wait below is itself a timer.
-        const real = leaked.filter((kind) => kind !== 'Timeout' || extraTimers(before) > 0);
-        if (real.length > 0) throw new Error(`left alive: ${real.join(', ')}`);
-      },
-      { timeout },
-    );
+export function trackLeaks(): (timeout?: number) => Promise<void> {
+  const tracked: Tracked = { live: new Map() };
+  hook.enable();
+  scope.enterWith(tracked);
+  const look = (): void => {
+    if (tracked.live.size > 0) throw new Error(`left alive: ${[...tracked.live.values()].sort().join(', ')}`);
   };
-}
-
-const LEAKING_KINDS: readonly string[] = [
-  'Timeout',
-  'TCPSocketWrap',
-  'TCPServerWrap',
-  'MessagePort',
-  'Worker',
-  'FSEventWrap',
-];
-
-function extraTimers(before: ActiveResources): number {
-  return (activeResources().get('Timeout') ?? 0) - (before.get('Timeout') ?? 0);
+  // The waiting itself uses timers, so it happens outside.
+  return (timeout = 2_000) => scope.exit(() => eventually(look, { timeout }));
 }
