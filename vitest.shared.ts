@@ -3,6 +3,10 @@ import { defineConfig, type ViteUserConfig } from 'vitest/config';
 // Tests and the editor see a package's sources; only consumers of the published package see dist.
 const conditions = ['@xiaoke/source', 'node', 'import', 'module', 'default'];
 
+// `pnpm test` names each of its runs, so that two of them in one checkout do not write the same files.
+const run = process.env['XIAOKE_TEST_RUN'];
+const results = run === undefined ? undefined : `.test-results/${run}`;
+
 /** The Vitest configuration every workspace package shares. */
 export function packageTests(name: string): ViteUserConfig {
   return defineConfig({
@@ -14,11 +18,15 @@ export function packageTests(name: string): ViteUserConfig {
       typecheck: { enabled: false },
       testTimeout: 30_000,
       hookTimeout: 120_000,
+      ...(results && { reporters: ['default', 'json'], outputFile: { json: `${results}/vitest.json` } }),
       coverage: {
         provider: 'v8',
         include: ['src/**/*.ts'],
         exclude: ['src/**/*.generated.ts'],
-        reporter: ['text-summary', 'json-summary'],
+        reporter: ['text-summary'],
+        reportsDirectory: results === undefined ? 'coverage' : `${results}/coverage`,
+        // Takes effect with `--coverage`, which is how the published packages run their tests.
+        thresholds: { lines: 95 },
       },
     },
   });

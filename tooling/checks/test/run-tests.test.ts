@@ -1,0 +1,64 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { resultsFolder, sumReports, testedPackages } from '../../run-tests.mjs';
+
+let root: string;
+beforeEach(() => {
+  root = mkdtempSync(join(tmpdir(), 'run-tests-'));
+  for (const group of ['packages', 'apps', 'tooling']) mkdirSync(join(root, group));
+});
+afterEach(() => rmSync(root, { recursive: true }));
+
+function addPackage(folder: string, manifest: object): void {
+  mkdirSync(join(root, folder), { recursive: true });
+  writeFileSync(join(root, folder, 'package.json'), JSON.stringify(manifest));
+}
+
+function addReport(folder: string, id: string, report: object): void {
+  const results = join(root, folder, resultsFolder(id));
+  mkdirSync(results, { recursive: true });
+  const empty = {
+    numPassedTests: 0,
+    numFailedTests: 0,
+    numPendingTests: 0,
+    numTodoTests: 0,
+    testResults: [],
+  };
+  writeFileSync(join(results, 'vitest.json'), JSON.stringify({ ...empty, ...report }));
+}
+
+test('passed, failed and skipped tests of all packages are added up', () => {
+  addReport('packages/a', '1', { numPassedTests: 3, numPendingTests: 1 });
+  addReport('packages/b', '1', { numPassedTests: 2, numFailedTests: 1, numTodoTests: 1 });
+
+  const sum = sumReports(root, ['packages/a', 'packages/b'], '1');
+
+  expect(sum).toEqual({ passed: 5, failed: 1, skipped: 2, problems: [] });
+});
+
+test('a file that breaks before its first test counts as a failure', () => {
+  const testResults = [{ status: 'failed', assertionResults: [] }];
+  addReport('packages/a', '1', { numPassedTests: 1, testResults });
+
+  expect(sumReports(root, ['packages/a'], '1')).toMatchObject({ passed: 1, failed: 1 });
+});
+
+test('a package that ran no test, or left no report, is named', () => {
+  addReport('packages/a', '1', { numPendingTests: 4 });
+  addReport('packages/b', 'another run', { numPassedTests: 1 });
+
+  const { problems } = sumReports(root, ['packages/a', 'packages/b'], '1');
+
+  expect(problems).toEqual(['packages/a: no test ran', 'packages/b: no report, so no test ran']);
+});
+
+test('every workspace folder with a test script counts as tested', () => {
+  addPackage('packages/a', { scripts: { test: 'vitest run' } });
+  addPackage('apps/b', { scripts: { build: 'tsc' } });
+  addPackage('tooling/c', { scripts: { test: 'vitest run' } });
+  mkdirSync(join(root, 'packages/not-a-package'));
+
+  expect(testedPackages(root)).toEqual(['packages/a', 'tooling/c']);
+});
