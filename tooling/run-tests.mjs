@@ -68,15 +68,19 @@ function countReport(report) {
   };
 }
 
+/** Installs the server binaries the tests start, or says what to install. @param {string} root */
+export function ensureServers(root) {
+  const script = join(root, 'tooling/test-servers/bin/ensure-servers.mjs');
+  return !existsSync(script) || spawnSync(execPath, [script], { stdio: 'inherit' }).status === 0;
+}
+
 /**
  * @param {string} root
  * @param {string[]} turboArguments e.g. `--filter=@xiaoke/lock`
  * @returns {number} the exit code
  */
 function main(root, turboArguments) {
-  const servers = join(root, 'tooling/test-servers/bin/ensure-servers.mjs');
-  if (existsSync(servers) && spawnSync(execPath, [servers], { stdio: 'inherit' }).status !== 0) return 1;
-
+  if (!ensureServers(root)) return 1;
   const id = `${pid}-${process.hrtime.bigint()}`;
   const turbo = [
     'run',
