@@ -122,7 +122,7 @@ test('a declaration an older TypeScript cannot read is reported', async () => {
   const tsc = join(dirname(require.resolve('typescript59/package.json')), 'lib/tsc.js');
   addPackage('node_modules/@xiaoke/lock', {}, { types: 'export declare const x: NoSuchType;\n' });
   const types = dirname(
-    createRequire(join(import.meta.dirname, '../../..')).resolve('@types/node/package.json'),
+    createRequire(join(import.meta.dirname, '../../../package.json')).resolve('@types/node/package.json'),
   );
   symlinkSync(dirname(types), join(root, 'node_modules/@types'));
 
