@@ -14,6 +14,20 @@ export { isRunning } from './process-tree.ts';
 export type { ServerProcess } from './server-process.ts';
 export { startRedis, type RedisOptions, type RedisServer } from './redis/redis-server.ts';
 export { sharedRedis, type SharedRedis } from './redis/shared-redis.ts';
+export { startRedisCluster, type RedisCluster, type RedisClusterOptions } from './redis/redis-cluster.ts';
+export { startRedisSentinel, type RedisSentinel, type RedisSentinelOptions } from './redis/redis-sentinel.ts';
+export { startRabbitMq, type RabbitMqOptions, type RabbitMqServer } from './rabbitmq/rabbitmq-server.ts';
+export { startPostgres, type PostgresOptions, type PostgresServer } from './sql/postgres-server.ts';
+export { startMariaDb, type MariaDbOptions, type MariaDbServer } from './sql/mariadb-server.ts';
+export {
+  promtoolPath,
+  startAlertmanager,
+  startPrometheus,
+  type MonitoringOptions,
+  type MonitoringServer,
+} from './prometheus/prometheus-server.ts';
+export { chromiumPath } from './chromium.ts';
+export { ensureServers, type ServerName } from './ensure-servers.ts';
 export { chaosProxy, type ChaosProxy, type ChaosProxyOptions, type Latency } from './proxy/chaos-proxy.ts';
 export type { Exchange } from './proxy/proxied-connection.ts';
 export { spawnNode, type InlineScript, type SpawnNodeOptions } from './spawn-node.ts';

@@ -18,8 +18,11 @@ export interface ServerPlan {
   readonly env?: NodeJS.ProcessEnv;
   /** The user to run as; `undefined` keeps the user of the tests. */
   readonly user?: { readonly uid: number; readonly gid: number } | undefined;
-  /** Whether the server answers and is the process started, not a stranger on the same port. */
-  isReady(server: { readonly pid: number; log(): string }): boolean | Promise<boolean>;
+  /**
+   * Whether the server answers and is the process started, not a stranger on the same port.
+   * `log` gives what it has written since this start.
+   */
+  isReady(server: { readonly pid: number; readonly log: () => string }): boolean | Promise<boolean>;
   /** @default 30_000 */
   readonly startTimeoutMs?: number;
 }
@@ -102,15 +105,20 @@ export class ServerProcess implements AsyncDisposable {
 
   /** Starts a server that is down and waits until it answers. */
   async start(): Promise<void> {
+    const logged = this.log().length;
     const child = this.#spawn();
     const { name, startTimeoutMs: timeoutMs = 30_000 } = this.#plan;
     try {
-      await eventually(() => this.#child !== child || this.#plan.isReady(this), { timeoutMs, what: name });
+      await eventually(() => this.#child !== child || this.#isReady(logged), { timeoutMs, what: name });
       if (this.#child !== child) throw new Error(`${name} ended before it was ready`);
     } catch (cause) {
       await this.kill();
       throw new Error(`${name} did not start on port ${this.port}:\n${this.log().slice(-3000)}`, { cause });
     }
+  }
+
+  async #isReady(logged: number): Promise<boolean> {
+    return this.#plan.isReady({ pid: this.pid, log: () => this.log().slice(logged) });
   }
 
   get #logFile(): string {
