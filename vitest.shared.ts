@@ -1,7 +1,8 @@
 import { defineConfig, type ViteUserConfig } from 'vitest/config';
 
 // Tests and the editor see a package's sources; only consumers of the published package see dist.
-const conditions = ['@xiaoke/source', 'node', 'import', 'module', 'default'];
+// 'import' and 'default' always hold; naming 'import' here would hand CommonJS packages the ES modules of others.
+const conditions = ['@xiaoke/source', 'node'];
 
 // `pnpm test` names each of its runs, so that two of them in one checkout do not write the same files.
 const run = process.env['XIAOKE_TEST_RUN'];
