@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import process, { cwd } from 'node:process';
 import {
+  commentComplaints,
   declarationComplaints,
   entriesOf,
   loadComplaints,
@@ -71,6 +72,7 @@ async function reviewAsUser(temp, tarballs) {
   return [
     ...leftover.map((text) => `${JSON.parse(text).name}: a workspace: or catalog: range was published`),
     ...manifests.flatMap(({ name }, i) => declarationComplaints(name, installed[i] ?? '')),
+    ...manifests.flatMap((manifest, i) => commentComplaints(manifest, installed[i] ?? '')),
     ...(await loadComplaints(consumer, entries)),
     ...(await typeComplaints(consumer, entries, compilers)),
   ];

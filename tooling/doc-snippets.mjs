@@ -1,8 +1,8 @@
-// Keeps the examples in READMEs and docs true. Every ```ts fence is compiled against the built packages, as a user would
+// Keeps the examples in READMEs, docs and doc comments true. Every ```ts fence is compiled against the built packages, as a user would
 // compile it; a fence marked `ts run` is also executed, and what it prints must equal its `// => …` comments, in order.
 // `ts skip` leaves a fence out (for a sketch; the prose around it says why).
 //
-//   node tooling/doc-snippets.mjs [file …]   all READMEs and docs/**/*.md without arguments; needs a build
+//   node tooling/doc-snippets.mjs [file …]   all READMEs, docs/ and package sources without arguments; needs a build
 import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
@@ -19,7 +19,8 @@ const FENCE = /^```(?:ts|typescript)(?:[ \t]+([^\n]*))?\n([\s\S]*?)^```/gm;
  * @returns {Snippet[]}
  */
 export function snippetsOf(root, file) {
-  const text = readFileSync(join(root, file), 'utf8');
+  const whole = readFileSync(join(root, file), 'utf8');
+  const text = file.endsWith('.ts') ? commentLines(whole) : whole;
   return [...text.matchAll(FENCE)].flatMap((match) => {
     const [, info = '', code = ''] = match;
     const words = info.split(/\s+/);
@@ -27,6 +28,12 @@ export function snippetsOf(root, file) {
     const line = text.slice(0, match.index).split('\n').length;
     return [{ where: `${file}:${line}`, folder: workspaceOf(root, file), code, run: words.includes('run') }];
   });
+}
+
+/** Only the doc comments of a source file, each line in its place. @param {string} source */
+function commentLines(source) {
+  const lines = source.split('\n').map((line) => /^\s*\*(?!\/) ?(.*)$/.exec(line)?.[1] ?? '');
+  return lines.join('\n');
 }
 
 /** What the code says it prints. @param {string} code */
@@ -132,12 +139,16 @@ function runSnippet(folder, file, { where, code }) {
 
 /** @param {string} root */
 function documents(root) {
-  const listed = execFileSync('git', ['ls-files', '-co', '--exclude-standard', '*.md'], {
-    cwd: root,
-    encoding: 'utf8',
-  });
+  const listed = execFileSync(
+    'git',
+    ['ls-files', '-co', '--exclude-standard', '*.md', 'packages/*/src/*.ts'],
+    {
+      cwd: root,
+      encoding: 'utf8',
+    },
+  );
   const wanted =
-    /^(README\.md|ARCHITECTURE\.md|docs\/.*\.md|(packages|apps|tooling)\/[^/]+\/(README\.md|docs\/.*\.md))$/;
+    /^(README\.md|ARCHITECTURE\.md|docs\/.*\.md|(packages|apps|tooling)\/[^/]+\/(README\.md|docs\/.*\.md)|packages\/[^/]+\/src\/.*\.ts)$/;
   return listed.split('\n').filter((path) => wanted.test(path) && existsSync(join(root, path)));
 }
 

@@ -2,7 +2,7 @@
 // tarballs, tooling/checks/test/package-checks.test.ts breaks each on purpose.
 import { execFile } from 'node:child_process';
 import { existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { execPath } from 'node:process';
 
 /** @typedef {Record<string, string | Record<string, string>>} Exports */
@@ -93,6 +93,59 @@ export function declarationComplaints(name, folder) {
     const foreign = specifiers.filter((s) => !/^(\.|node:)/.test(s) && !allowed.includes(s));
     return foreign.map((specifier) => `${name}: dist/${path} names a type of ${specifier}`);
   });
+}
+
+/**
+ * Everything an entry exports says what it is for: a doc comment stands directly above its declaration.
+ *
+ * @param {Pick<Manifest, 'name' | 'exports'>} manifest
+ * @param {string} folder the package, unpacked or built
+ * @returns {string[]}
+ */
+export function commentComplaints({ name, exports }, folder) {
+  const targets = Object.values(exports).flatMap((target) =>
+    typeof target === 'string' ? [] : [target['types'] ?? ''],
+  );
+  const complaints = targets.flatMap((types) => undocumented(join(folder, types), undefined));
+  return [...new Set(complaints)].map((what) => `${name}: no doc comment above ${what}`);
+}
+
+const DECLARATION =
+  /^export (?:declare )?(?:abstract )?(?:class|interface|type|function|const|let|namespace) (\w+)/;
+const REEXPORT = /^export (?:type )?(?:\*|\{([^}]*)\}) from ['"](\.[^'"]+)['"]/gm;
+
+/**
+ * @param {string} path a .d.ts file, written by the compiler, so its layout is known
+ * @param {Set<string> | undefined} names those that matter; all, if undefined
+ * @returns {string[]}
+ */
+function undocumented(path, names) {
+  const text = readFileSync(path, 'utf8');
+  const lines = text.split('\n');
+  const seen = new Set();
+  const found = [];
+  for (const [i, line] of lines.entries()) {
+    const name = DECLARATION.exec(line)?.[1];
+    // Of overloads, and of a type and a value with one name, the first speaks for all.
+    if (name === undefined || seen.has(name) || (names && !names.has(name))) continue;
+    seen.add(name);
+    if (!lines[i - 1]?.trimEnd().endsWith('*/')) found.push(name);
+  }
+  const deeper = [...text.matchAll(REEXPORT)].flatMap(([, list, from = '']) => {
+    const exported =
+      list?.split(',').map((item) =>
+        item
+          .trim()
+          .replace(/^type /, '')
+          .split(' as '),
+      ) ?? [];
+    const wanted = exported
+      .filter(([local, alias = local]) => !names || names.has(alias ?? ''))
+      .map(([local]) => local ?? '');
+    const target = join(dirname(path), from.replace(/\.[jt]s$/, '.d.ts'));
+    return undocumented(target, list === undefined ? names : new Set(wanted));
+  });
+  return [...found, ...deeper];
 }
 
 /**

@@ -62,3 +62,23 @@ test('a sketch marked skip, and a fence in another language, are left alone', ()
 
   expect(result).toEqual({ complaints: [], compiled: 0, ran: 0 });
 });
+
+test('an example in a doc comment is held to the same', () => {
+  mkdirSync(join(root, 'packages/lock/src'));
+  const lines = [
+    '/**',
+    ' * Adds.',
+    ' *',
+    ' * ```ts run',
+    ' * console.log(1 + 1);',
+    ' * // => 3',
+    ' * ```',
+    ' */',
+    'export const x = 1;',
+  ];
+  writeFileSync(join(root, 'packages/lock/src/add.ts'), lines.join('\n'));
+
+  const { complaints } = checkSnippets(root, ['packages/lock/src/add.ts']);
+
+  expect(complaints).toEqual(['packages/lock/src/add.ts:4: prints ["2"], but says ["3"]']);
+});

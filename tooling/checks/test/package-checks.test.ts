@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import {
+  commentComplaints,
   declarationComplaints,
   loadComplaints,
   manifestComplaints,
@@ -129,4 +130,22 @@ test('a declaration an older TypeScript cannot read is reported', async () => {
   const complaints = await typeComplaints(root, ['@xiaoke/lock'], { '5.9': tsc });
 
   expect(complaints).toEqual([expect.stringContaining("Cannot find name 'NoSuchType'")]);
+});
+
+test('an export without a doc comment is reported, however it reaches the entry', () => {
+  const types =
+    "export { known, type Hidden as Shown } from './deep.js';\nexport * from './all.js';\n/** Said. */\nexport type Said = 1;\n";
+  addPackage('lock', {}, { types });
+  write(
+    'lock/dist/deep.d.ts',
+    '/** Said. */\nexport declare const known: 1;\nexport interface Hidden {\n}\nexport type Internal = 1;\n',
+  );
+  write(
+    'lock/dist/all.d.ts',
+    '/** Said once. */\nexport declare function over(a: 1): void;\nexport declare function over(a: 2): void;\nexport declare class Bare {\n}\n',
+  );
+
+  const complaints = commentComplaints(sound, join(root, 'lock'));
+
+  expect(complaints).toEqual(['Hidden', 'Bare'].map((name) => `@xiaoke/lock: no doc comment above ${name}`));
 });
