@@ -1,2 +1,6 @@
-/** A two-tier cache: never a stale read after an invalidation, never a stampede. */
+/**
+ * For tests of your own eviction policies.
+ *
+ * @module
+ */
 export {};

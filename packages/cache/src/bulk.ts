@@ -1,0 +1,270 @@
+import { abortable, sleep } from '@xiaoke/core';
+import type { BatchLoader } from './cache-manager.ts';
+import type { Place } from './capture.ts';
+import type { Engine } from './engine.ts';
+import { LoaderTimeoutError } from './errors.ts';
+import { Flight } from './flight.ts';
+import { Keeper } from './keeper.ts';
+import { checkTags, resolveLifetime, type Lifetime, type LoadOptions } from './lifetime.ts';
+import type { Claim, Found, Lease } from './second-tier.ts';
+
+interface Batch {
+  readonly loader: BatchLoader<unknown>;
+  readonly lifetime: Lifetime;
+  readonly tags: readonly string[];
+  readonly refresh: boolean;
+}
+
+/** A key this call loads, with the right to do so. */
+interface Granted {
+  readonly flight: Flight;
+  readonly lease: Lease | undefined;
+}
+
+const POLL = 10;
+
+/** Reads and loads of many keys at once. */
+export class Bulk {
+  readonly #engine: Engine;
+  readonly #keeper: Keeper;
+
+  constructor(engine: Engine) {
+    this.#engine = engine;
+    this.#keeper = new Keeper(engine);
+  }
+
+  async getMany(places: readonly Place[]): Promise<Map<string, unknown>> {
+    const found = await Promise.all(places.map((place) => this.#read(place)));
+    const values = new Map<string, unknown>();
+    places.forEach(({ key }, i) => {
+      const value = found[i];
+      if (value !== undefined) values.set(key, value.value);
+    });
+    return values;
+  }
+
+  async getOrSetMany(
+    places: readonly Place[],
+    loader: BatchLoader<unknown>,
+    options: LoadOptions | undefined,
+  ): Promise<Map<string, unknown>> {
+    const batch: Batch = {
+      loader,
+      lifetime: resolveLifetime(options, this.#engine.options.lifetime),
+      tags: checkTags(options?.tags),
+      refresh: options?.refresh === true,
+    };
+    const answers = new Map<string, unknown>();
+    const waiting: { readonly place: Place; readonly flight: Flight }[] = [];
+    const mine: Flight[] = [];
+    const stale: Place[] = [];
+    for (const place of places) {
+      const served = batch.refresh ? undefined : this.#serve(place, stale);
+      if (served !== undefined) answers.set(place.key, served.value);
+      else waiting.push({ place, flight: this.#join(place, batch, mine) });
+    }
+    if (mine.length > 0) this.#engine.background.run(() => this.#run(mine, batch), 'load a batch of values');
+    if (stale.length > 0) this.#refresh(stale, batch);
+    const all = this.#collect(places, answers, waiting);
+    return options?.signal === undefined ? all : abortable(all, options.signal);
+  }
+
+  async #read(place: Place): Promise<{ readonly value: unknown } | undefined> {
+    const served = this.#serve(place, undefined);
+    if (served !== undefined) return served;
+    const found = await this.#engine.fetch(place);
+    return found !== undefined && found.freshFor > 0 ? found : undefined;
+  }
+
+  /** From the first tier; a stale value only where it can be loaded again behind it. */
+  #serve(place: Place, stale: Place[] | undefined): { readonly value: unknown } | undefined {
+    const { first, tally, time } = this.#engine;
+    const stored = first.find(place);
+    const freshness = stored === undefined ? 'dead' : first.freshness(stored);
+    if (stored !== undefined && !stored.details.facts.failed) {
+      if (freshness === 'fresh') {
+        tally.memoryHits += 1;
+        return stored;
+      }
+      const leaveAlone = time.now() < stored.details.facts.retryAt;
+      if (stale !== undefined && (freshness === 'stale' || leaveAlone)) {
+        tally.memoryStale += 1;
+        if (!leaveAlone) stale.push(place);
+        return stored;
+      }
+    }
+    tally.memoryMisses += 1;
+    return undefined;
+  }
+
+  #refresh(stale: readonly Place[], batch: Batch): void {
+    const mine: Flight[] = [];
+    for (const place of stale) {
+      if (this.#engine.flights.joinable(place.full) === undefined) this.#join(place, batch, mine);
+    }
+    this.#engine.tally.refreshes += mine.length;
+    this.#engine.background.run(() => this.#run(mine, batch), 'load a batch of values again');
+  }
+
+  #join(place: Place, batch: Batch, mine: Flight[]): Flight {
+    const { flights, captures, tally } = this.#engine;
+    const running = flights.joinable(place.full);
+    if (running !== undefined) {
+      tally.coalesced += 1;
+      return running;
+    }
+    const flight = new Flight(captures.open(place, this.#engine.tagsOf(batch.tags)));
+    flights.add(flight);
+    mine.push(flight);
+    return flight;
+  }
+
+  async #collect(
+    places: readonly Place[],
+    answers: Map<string, unknown>,
+    waiting: readonly { readonly place: Place; readonly flight: Flight }[],
+  ): Promise<Map<string, unknown>> {
+    const outcomes = await Promise.allSettled(waiting.map(({ flight }) => flight.promise));
+    outcomes.forEach((outcome, i) => {
+      const key = waiting[i]?.place.key;
+      if (key !== undefined && outcome.status === 'fulfilled' && outcome.value !== undefined)
+        answers.set(key, outcome.value);
+    });
+    // One key's own failure leaves only that key out; a failure of the whole batch is the caller's to know.
+    for (const outcome of outcomes)
+      if (outcome.status === 'rejected' && !(outcome.reason instanceof KeyFailure)) throw outcome.reason;
+    const ordered = new Map<string, unknown>();
+    for (const { key } of places) if (answers.has(key)) ordered.set(key, answers.get(key));
+    return ordered;
+  }
+
+  /** Settles every flight, whatever happens. */
+  async #run(flights: readonly Flight[], batch: Batch): Promise<void> {
+    try {
+      const claims = await Promise.all(flights.map((flight) => this.#look(flight, batch)));
+      const granted = flights.flatMap((flight, i): Granted[] => grantedBy(flight, claims[i]));
+      const busy = flights.filter((_, i) => claims[i]?.kind === 'busy');
+      await Promise.all([this.#load(granted, batch), this.#wait(busy, batch)]);
+    } catch (error) {
+      for (const flight of flights) flight.reject(error);
+    } finally {
+      for (const flight of flights) {
+        flight.disarm();
+        this.#engine.flights.remove(flight);
+        this.#engine.captures.close(flight.capture);
+      }
+    }
+  }
+
+  /** What the second tier has, else the right to load. A value found resolves the flight. */
+  async #look(flight: Flight, batch: Batch): Promise<Claim> {
+    const { second, tally } = this.#engine;
+    if (second === undefined) return { kind: 'alone' };
+    const { place, tags } = flight.capture;
+    const found = await second.read(place);
+    if (found === undefined) tally.redisMisses += 1;
+    else if (found.freshFor > 0 && !batch.refresh) {
+      tally.redisHits += 1;
+      return this.#found(flight, found);
+    } else tally.redisStale += 1;
+    const claim = await second.claim(place, tags, found?.stamp);
+    return claim.kind === 'found' ? this.#found(flight, claim.found) : claim;
+  }
+
+  #found(flight: Flight, found: Found): Claim {
+    this.#engine.adopt(flight.capture, found);
+    flight.resolve(found.value);
+    return { kind: 'found', found };
+  }
+
+  /** Waits for the processes that load; loads what they left behind. */
+  async #wait(flights: readonly Flight[], batch: Batch): Promise<void> {
+    const { time } = this.#engine;
+    const { clock } = this.#engine.options;
+    const deadline = time.exact() + batch.lifetime.loaderTimeout;
+    const granted: Granted[] = [];
+    let waiting = flights;
+    while (waiting.length > 0) {
+      await sleep(POLL, { clock });
+      const late = time.exact() >= deadline;
+      const claims = await Promise.all(
+        waiting.map((flight): Promise<Claim> | Claim =>
+          late ? { kind: 'alone' } : this.#look(flight, batch),
+        ),
+      );
+      granted.push(...waiting.flatMap((flight, i) => grantedBy(flight, claims[i])));
+      waiting = waiting.filter((_, i) => claims[i]?.kind === 'busy');
+    }
+    await this.#load(granted, batch);
+  }
+
+  async #load(granted: readonly Granted[], batch: Batch): Promise<void> {
+    if (granted.length === 0) return;
+    const { time, tally } = this.#engine;
+    const started = time.exact();
+    tally.started += 1;
+    const controller = new AbortController();
+    this.#armTimeout(granted, batch, controller);
+    try {
+      const missing = granted.map(({ flight }) => flight.capture.place.key);
+      const values = await batch.loader(missing, { signal: controller.signal });
+      if (!(values instanceof Map)) throw new TypeError('The loader of getOrSetMany must give a Map');
+      const loadMs = time.exact() - started;
+      tally.loaded(loadMs);
+      tally.succeeded += 1;
+      await Promise.all(granted.map((one) => this.#settle(one, values, loadMs, batch)));
+    } catch (error) {
+      tally.loaded(time.exact() - started);
+      tally.failed += 1;
+      await Promise.all(granted.map((one) => this.#fail(one, error)));
+    }
+  }
+
+  // max-params: what one key of a batch needs
+  async #settle(
+    { flight, lease }: Granted,
+    values: ReadonlyMap<string, unknown>,
+    loadMs: number,
+    { lifetime }: Batch,
+  ): Promise<void> {
+    const value = values.get(flight.capture.place.key);
+    if (value instanceof Error) return this.#fail({ flight, lease }, new KeyFailure(value));
+    const kept = await this.#keeper.keep(flight.capture, lease, { value, loadMs, lifetime });
+    if (!kept) this.#engine.tally.fenced += 1;
+    flight.resolve(value);
+  }
+
+  /** A stale value stands in for a failed load, where there is one. */
+  async #fail({ flight, lease }: Granted, error: unknown): Promise<void> {
+    await lease?.release();
+    const spare = this.#engine.first.peek(flight.capture.place);
+    if (spare !== undefined && !spare.details.facts.failed) flight.resolve(spare.value);
+    else flight.reject(error);
+  }
+
+  #armTimeout(granted: readonly Granted[], { lifetime }: Batch, controller: AbortController): void {
+    const { clock } = this.#engine.options;
+    const error = new LoaderTimeoutError(lifetime.loaderTimeout);
+    granted[0]?.flight.arm(clock, lifetime.loaderTimeout, () => {
+      this.#engine.tally.timedOut += 1;
+      controller.abort(error);
+      for (const { flight, lease } of granted) {
+        lease?.stopRenewing();
+        flight.abandon(error);
+        flight.reject(error);
+      }
+    });
+  }
+}
+
+/** The loader gave an error for one key of a batch. */
+class KeyFailure extends Error {
+  constructor(cause: Error) {
+    super(cause.message, { cause });
+  }
+}
+
+function grantedBy(flight: Flight, claim: Claim | undefined): Granted[] {
+  if (claim?.kind === 'lease') return [{ flight, lease: claim.lease }];
+  return claim?.kind === 'alone' ? [{ flight, lease: undefined }] : [];
+}

@@ -1,0 +1,256 @@
+import {
+  InvalidOptionError,
+  toMilliseconds,
+  type CloseOptions,
+  type Decorator,
+  type HealthIndication,
+  type HealthIndicator,
+  type KeyTemplate,
+} from '@xiaoke/core';
+import { Bulk } from './bulk.ts';
+import { cachedDecorator } from './cached.ts';
+import type {
+  BatchLoader,
+  CachedOptions,
+  CacheManager,
+  CacheRecord,
+  Loader,
+  WarmOptions,
+  WarmReport,
+  WarmSource,
+} from './cache-manager.ts';
+import type { Place } from './capture.ts';
+import type { Engine } from './engine.ts';
+import { checkKey, CacheError } from './errors.ts';
+import type { LoadOptions, SetOptions } from './lifetime.ts';
+import { Loading } from './loading.ts';
+import { checkNamespace } from './options.ts';
+import type { Scope } from './scope.ts';
+import type { CacheStats } from './stats.ts';
+import { Details, type Stored } from './stored.ts';
+import { warm } from './warm.ts';
+import { Writing } from './writing.ts';
+
+const SETTLED: Promise<undefined> = Promise.resolve(undefined);
+
+/** {@link CacheManager} on an {@link Engine}: the hit path, and the way to everything else. */
+export class Cache<V> implements CacheManager<V> {
+  readonly #engine: Engine;
+  readonly #scope: Scope;
+  readonly #loading: Loading;
+  readonly #writing: Writing;
+  readonly #bulk: Bulk;
+  readonly on: CacheManager<V>['on'];
+  readonly once: CacheManager<V>['once'];
+  readonly off: CacheManager<V>['off'];
+  readonly listenerCount: CacheManager<V>['listenerCount'];
+
+  constructor(engine: Engine, scope: Scope) {
+    this.#engine = engine;
+    this.#scope = scope;
+    this.#loading = new Loading(engine);
+    this.#writing = new Writing(engine);
+    this.#bulk = new Bulk(engine);
+    const { events } = engine;
+    this.on = events.on.bind(events) as CacheManager<V>['on'];
+    this.once = events.once.bind(events) as CacheManager<V>['once'];
+    this.off = events.off.bind(events) as CacheManager<V>['off'];
+    this.listenerCount = events.listenerCount.bind(events);
+  }
+
+  get closed(): boolean {
+    return this.#engine.closed;
+  }
+
+  // The methods up to getOrSet are written for the hit: one lookup, one comparison, no promise of their own.
+  getSync(key: string): V | undefined {
+    const stored = this.#engine.first.store.get(this.#scope.prefix + key);
+    if (stored === undefined || !this.#isFresh(stored)) return this.#getSlowly(key);
+    this.#engine.tally.memoryHits += 1;
+    return stored.value as V;
+  }
+
+  peek(key: string): V | undefined {
+    const stored = this.#engine.first.store.peek(this.#scope.prefix + key);
+    if (stored === undefined) return undefined;
+    if (this.#isFresh(stored)) return stored.value as V;
+    const { facts } = stored.details;
+    const usable = facts.scope === this.#scope && facts.valid() && !facts.failed;
+    return usable && this.#engine.first.freshness(stored) === 'fresh' ? (stored.value as V) : undefined;
+  }
+
+  get(key: string): Promise<V | undefined> {
+    const stored = this.#engine.first.store.get(this.#scope.prefix + key);
+    if (stored !== undefined && this.#isFresh(stored)) return this.#hit(stored, key);
+    return this.#get(key);
+  }
+
+  getOrSet(key: string, loader: Loader<V>, options?: LoadOptions): Promise<V> {
+    const stored = this.#engine.first.store.get(this.#scope.prefix + key);
+    if (stored !== undefined && options?.refresh !== true && this.#isFresh(stored))
+      return this.#hit(stored, key);
+    return this.#getOrSet(key, loader, options);
+  }
+
+  async has(key: string): Promise<boolean> {
+    return (await this.#bulk.getMany([this.#place(key)])).size > 0;
+  }
+
+  async set(key: string, value: V, options?: SetOptions): Promise<void> {
+    this.#engine.checkOpen();
+    await this.#writing.setMany(this.#scope, [[key, value, options]] as CacheRecord<V>[]);
+  }
+
+  async setMany(entries: Iterable<CacheRecord<V>>, options?: SetOptions): Promise<void> {
+    this.#engine.checkOpen();
+    await this.#writing.setMany(this.#scope, entries, options);
+  }
+
+  async delete(key: string): Promise<boolean> {
+    const [removed] = await this.#writing.deleteMany([this.#place(key)]);
+    return removed === true;
+  }
+
+  async deleteMany(keys: Iterable<string>): Promise<number> {
+    const removed = await this.#writing.deleteMany(this.#places(keys));
+    return removed.filter(Boolean).length;
+  }
+
+  async clear(): Promise<void> {
+    this.#engine.checkOpen();
+    await this.#writing.clear(this.#scope);
+  }
+
+  async getMany(keys: Iterable<string>): Promise<Map<string, V>> {
+    return (await this.#bulk.getMany(this.#places(keys))) as Map<string, V>;
+  }
+
+  async getOrSetMany(
+    keys: Iterable<string>,
+    loader: BatchLoader<V>,
+    options?: LoadOptions,
+  ): Promise<Map<string, V>> {
+    checkLoader(loader);
+    const places = this.#places(keys);
+    return (await this.#bulk.getOrSetMany(places, loader, options)) as Map<string, V>;
+  }
+
+  async invalidateTags(...tags: string[]): Promise<void> {
+    this.#engine.checkOpen();
+    await this.#writing.invalidateTags(tags);
+  }
+
+  namespace<N = V>(name: string): CacheManager<N> {
+    checkNamespace(name, 'namespace');
+    return new Cache<N>(this.#engine, this.#scope.child(name));
+  }
+
+  async warm(source: WarmSource<V>, options?: WarmOptions): Promise<WarmReport> {
+    this.#engine.checkOpen();
+    return warm(this, source, this.#engine.options.clock, options);
+  }
+
+  cached(template?: KeyTemplate | CachedOptions, options: CachedOptions = {}): Decorator {
+    const cache = this as unknown as CacheManager;
+    if (typeof template === 'object')
+      return cachedDecorator(cache, this.#scope.cachedNames, undefined, template);
+    return cachedDecorator(cache, this.#scope.cachedNames, template, options);
+  }
+
+  stats(): CacheStats {
+    return this.#engine.stats();
+  }
+
+  resetStats(): void {
+    this.#engine.tally.reset();
+  }
+
+  async ready(options: { readonly timeout?: number | string } = {}): Promise<boolean> {
+    const timeout = toMilliseconds(options.timeout ?? '5s', 'timeout');
+    return this.#engine.second === undefined ? false : this.#engine.second.ready(timeout);
+  }
+
+  healthIndicator(): HealthIndicator {
+    const { second, options } = this.#engine;
+    return {
+      name: `cache:${options.name}`,
+      check: async ({ signal }): Promise<HealthIndication> => {
+        if (this.closed) return { status: 'unhealthy', code: 'CACHE_CLOSED' };
+        return second === undefined ? { status: 'healthy' } : second.health(signal);
+      },
+    };
+  }
+
+  close(options?: CloseOptions): Promise<void> {
+    return this.#engine.close(options);
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  #isFresh(stored: Stored): boolean {
+    return stored.details.fast === this.#scope.validity && this.#engine.time.now() < stored.expiresAt;
+  }
+
+  #hit(stored: Stored, key: string): Promise<V> {
+    const { tally, events } = this.#engine;
+    tally.memoryHits += 1;
+    if (events.listenerCount('hit') > 0) events.emit('hit', { key, tier: 'memory', stale: false });
+    const { details } = stored;
+    if (details.promise !== undefined) return details.promise as Promise<V>;
+    const promise = Promise.resolve(stored.value as V);
+    // The promise of an entry that is read a second time is kept: making one costs more than finding the entry.
+    const { plain, warm: warmed } = this.#scope;
+    if (details === plain) stored.details = warmed;
+    else stored.details = new Details(details.fast, details.facts, promise);
+    return promise;
+  }
+
+  #getSlowly(key: string): V | undefined {
+    const { first, tally } = this.#engine;
+    const stored = first.find(this.#place(key));
+    if (stored === undefined || stored.details.facts.failed || first.freshness(stored) !== 'fresh') {
+      tally.memoryMisses += 1;
+      return undefined;
+    }
+    tally.memoryHits += 1;
+    return stored.value as V;
+  }
+
+  async #get(key: string): Promise<V | undefined> {
+    const place = this.#place(key);
+    const values = await this.#bulk.getMany([place]);
+    if (!values.has(key)) {
+      this.#engine.events.emit('miss', { key });
+      return SETTLED;
+    }
+    return values.get(key) as V;
+  }
+
+  async #getOrSet(key: string, loader: Loader<V>, options: LoadOptions | undefined): Promise<V> {
+    const place = this.#place(key);
+    checkLoader(loader);
+    return (await this.#loading.getOrSet(place, loader as Loader<unknown>, options)) as V;
+  }
+
+  #place(key: string): Place {
+    this.#engine.checkOpen();
+    checkKey(key);
+    return { scope: this.#scope, key, full: this.#scope.prefix + key };
+  }
+
+  #places(keys: Iterable<string>): readonly Place[] {
+    if (typeof keys === 'string') throw new InvalidOptionError('keys', 'must be a list of keys, not one key');
+    const seen = new Set<string>();
+    for (const key of keys) {
+      checkKey(key);
+      seen.add(key);
+    }
+    return [...seen].map((key) => this.#place(key));
+  }
+}
+
+function checkLoader(loader: unknown): void {
+  if (typeof loader !== 'function') throw new CacheError('INVALID_VALUE', 'The loader must be a function');
+}

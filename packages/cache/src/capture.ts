@@ -1,0 +1,71 @@
+import { seenSum, type Counter } from './counters.ts';
+import type { Scope } from './scope.ts';
+import type { Validity } from './stored.ts';
+
+/** A key of a namespace, and the name both go by in the first tier. */
+export interface Place {
+  readonly scope: Scope;
+  readonly key: string;
+  readonly full: string;
+}
+
+/**
+ * The state of the world when a value began to be fetched. The value may be kept only while {@link Capture.intact}: a
+ * value that an invalidation overtook on its way is old, whenever it arrives.
+ */
+export class Capture {
+  readonly place: Place;
+  readonly tags: readonly Counter[];
+  readonly validity: Validity;
+  readonly tagsSeen: number;
+  #broken = false;
+
+  constructor(place: Place, tags: readonly Counter[]) {
+    this.place = place;
+    this.tags = tags;
+    this.validity = place.scope.validity;
+    this.tagsSeen = seenSum(tags);
+  }
+
+  /** The key itself was deleted or overwritten. */
+  break(): void {
+    this.#broken = true;
+  }
+
+  get intact(): boolean {
+    return (
+      !this.#broken &&
+      this.validity === this.place.scope.validity &&
+      (this.tags.length === 0 || seenSum(this.tags) === this.tagsSeen)
+    );
+  }
+}
+
+/** The captures of everything that is on its way into the first tier, by key. */
+export class Captures {
+  readonly #open = new Map<string, Set<Capture>>();
+
+  get size(): number {
+    return this.#open.size;
+  }
+
+  open(place: Place, tags: readonly Counter[] = []): Capture {
+    const capture = new Capture(place, tags);
+    const captures = this.#open.get(place.full);
+    if (captures === undefined) this.#open.set(place.full, new Set([capture]));
+    else captures.add(capture);
+    return capture;
+  }
+
+  close(capture: Capture): void {
+    const { full } = capture.place;
+    const captures = this.#open.get(full);
+    captures?.delete(capture);
+    if (captures?.size === 0) this.#open.delete(full);
+  }
+
+  /** The key was deleted or overwritten: what is on its way, apart from `mine`, must not be kept. */
+  break(full: string, mine?: Capture): void {
+    for (const capture of this.#open.get(full) ?? []) if (capture !== mine) capture.break();
+  }
+}

@@ -1,0 +1,156 @@
+import { Background, IsolatedEmitter, type CloseOptions } from '@xiaoke/core';
+import { Captures, type Capture, type Place } from './capture.ts';
+import { CoarseTime } from './coarse-time.ts';
+import { CounterRegistry, type Counter } from './counters.ts';
+import { CacheError } from './errors.ts';
+import type { CacheEvents } from './events.ts';
+import { FirstTier } from './first-tier.ts';
+import { Flights } from './flight.ts';
+import type { ResolvedCacheOptions } from './options.ts';
+import { Scope } from './scope.ts';
+import type { Found, SecondTier, SecondTierListener } from './second-tier.ts';
+import { statsOf, Tally, type CacheStats } from './stats.ts';
+
+/** Makes the second tier of a cache, if it has one. */
+export type MakeSecondTier = (
+  options: ResolvedCacheOptions,
+  parts: {
+    listener: SecondTierListener;
+    tally: Tally;
+    time: CoarseTime;
+    counters: CounterRegistry;
+    root: Scope;
+  },
+) => SecondTier | undefined;
+
+/** What all namespaces of one cache share: both tiers, what is on its way between them, and what they count. */
+export class Engine {
+  readonly options: ResolvedCacheOptions;
+  readonly time: CoarseTime;
+  readonly events: IsolatedEmitter<CacheEvents>;
+  readonly background: Background;
+  readonly captures: Captures = new Captures();
+  readonly flights: Flights = new Flights();
+  readonly counters: CounterRegistry = new CounterRegistry();
+  readonly root: Scope;
+  readonly first: FirstTier;
+  readonly second: SecondTier | undefined;
+  tally: Tally = new Tally();
+  closed = false;
+  #closing: Promise<void> | undefined;
+
+  constructor(options: ResolvedCacheOptions, makeSecondTier: MakeSecondTier) {
+    this.options = options;
+    this.time = new CoarseTime(options.clock);
+    this.events = new IsolatedEmitter({ logger: options.logger });
+    this.background = new Background({
+      logger: options.logger,
+      onError: (error) => this.events.emit('error', error),
+    });
+    this.root = new Scope(options.lifetime);
+    this.first = new FirstTier(options, this);
+    this.second = makeSecondTier(options, {
+      listener: this.#listener(),
+      tally: this.tally,
+      time: this.time,
+      counters: this.counters,
+      root: this.root,
+    });
+  }
+
+  /** @throws CacheError `CACHE_CLOSED` */
+  checkOpen(): void {
+    if (this.closed) throw new CacheError('CACHE_CLOSED', 'The cache is closed');
+  }
+
+  tagsOf(tags: readonly string[]): readonly Counter[] {
+    return tags.map((tag) => this.counters.tag(tag));
+  }
+
+  /** The fresh value of the place from the second tier, kept in the first. */
+  async fetch(place: Place): Promise<Found | undefined> {
+    if (this.second === undefined) return undefined;
+    const capture = this.captures.open(place);
+    try {
+      const found = await this.second.read(place);
+      if (found === undefined) this.tally.redisMisses += 1;
+      else if (found.freshFor > 0) this.tally.redisHits += 1;
+      return found === undefined ? undefined : this.adopt(capture, found);
+    } finally {
+      this.captures.close(capture);
+    }
+  }
+
+  /** Keeps in the first tier what the second had. Undefined when it was overtaken on the way, so must not be used. */
+  adopt(capture: Capture, found: Found): Found | undefined {
+    // The tags came with the value: it counts from the moment they were compared with their versions, which is now.
+    const kept = found.tags.length === 0 ? capture : this.captures.open(capture.place, found.tags);
+    if (kept !== capture) this.captures.close(kept);
+    if (!capture.intact) return undefined;
+    const lifetime = this.options.lifetime;
+    this.first.put(kept, found.value, { freshFor: found.freshFor, lifetime, loadMs: found.loadMs });
+    return found;
+  }
+
+  stats(): CacheStats {
+    return statsOf(this.tally, {
+      entries: this.first.store.size,
+      bytes: this.first.store.bytes,
+      running: this.flights.size,
+      state: this.second?.state ?? 'none',
+      pendingInvalidations: this.second?.pending ?? 0,
+    });
+  }
+
+  close(options: CloseOptions = {}): Promise<void> {
+    this.#closing ??= this.#close(options);
+    return this.#closing;
+  }
+
+  async #close(options: CloseOptions): Promise<void> {
+    this.closed = true;
+    this.flights.close(new CacheError('CACHE_CLOSED', 'The cache was closed while the value was loaded'));
+    await this.second?.close(options);
+    this.first.close();
+    this.time.close();
+  }
+
+  #listener(): SecondTierListener {
+    return {
+      onKeys: (path, keys) => {
+        const scope = this.root.find(path);
+        if (scope !== undefined) for (const key of keys) this.drop(scope.prefix + key);
+      },
+      onCounters: (versions) => this.#heardOf(versions),
+      onGap: () => {
+        this.tally.gaps += 1;
+        this.counters.forgetShared();
+        this.root.suspect();
+        this.events.emit('gap');
+      },
+      onState: (state, reason) =>
+        this.events.emit('redis', reason === undefined ? { state } : { state, reason }),
+      onReject: (place, reason) => this.events.emit('reject', { key: place.key, reason }),
+    };
+  }
+
+  /** The key was deleted or overwritten: nothing of it, and nothing on its way, may be kept. */
+  drop(full: string, mine?: Capture): boolean {
+    this.captures.break(full, mine);
+    return this.first.remove(full, 'deleted');
+  }
+
+  #heardOf(versions: readonly (readonly [id: string, version: number])[]): void {
+    const tags: string[] = [];
+    for (const [id, version] of versions) {
+      const scope = id.startsWith('g') ? this.root.find(id.slice(1)) : undefined;
+      const counter = scope?.generation ?? this.counters.find(id);
+      if (scope !== undefined) scope.invalidate();
+      else if (counter !== undefined) counter.seen += 1;
+      if (counter !== undefined) counter.shared = version;
+      if (id.startsWith('t')) tags.push(id.slice(1));
+      else this.events.emit('invalidate', { tags: [], namespace: id.slice(1), origin: 'remote' });
+    }
+    if (tags.length > 0) this.events.emit('invalidate', { tags, origin: 'remote' });
+  }
+}

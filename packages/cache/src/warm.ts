@@ -1,0 +1,72 @@
+import { InvalidOptionError, type Clock } from '@xiaoke/core';
+import type { CacheManager, CacheRecord, WarmOptions, WarmReport, WarmSource } from './cache-manager.ts';
+
+type Mutable<T> = { -readonly [K in keyof T]: T[K] };
+type Progress = Mutable<WarmReport> & { errors: { key: string; error: unknown }[] };
+
+const KEPT_ERRORS = 10;
+
+/** Writes everything a source gives, `concurrency` at a time. */
+export async function warm<V>(
+  cache: CacheManager<V>,
+  source: WarmSource<V>,
+  clock: Clock,
+  options: WarmOptions = {},
+): Promise<WarmReport> {
+  const { concurrency = 16, signal } = options;
+  if (!Number.isSafeInteger(concurrency) || concurrency < 1)
+    throw new InvalidOptionError('concurrency', 'must be a whole number of at least 1');
+  const started = clock.monotonic();
+  const records = iteratorOf(typeof source === 'function' ? await source() : source);
+  const report: Progress = { written: 0, skipped: 0, failed: 0, errors: [], durationMs: 0, complete: false };
+  const worker = async (): Promise<void> => {
+    while (signal?.aborted !== true) {
+      const next = await records.next();
+      if (next.done === true) {
+        report.complete = true;
+        return;
+      }
+      await writeOne(cache, next.value, report, options);
+      report.durationMs = clock.monotonic() - started;
+      options.onProgress?.({ ...report });
+    }
+  };
+  await Promise.all(Array.from({ length: concurrency }, worker));
+  // A source that is stopped early may hold a cursor or a file open.
+  if (!report.complete) await records.return?.();
+  report.durationMs = clock.monotonic() - started;
+  return report;
+}
+
+type AnyIterator<V> = AsyncIterator<CacheRecord<V>> | Iterator<CacheRecord<V>>;
+
+function iteratorOf<V>(source: unknown): AnyIterator<V> {
+  if (typeof source === 'object' && source !== null) {
+    if (Symbol.asyncIterator in source)
+      return (source as AsyncIterable<CacheRecord<V>>)[Symbol.asyncIterator]();
+    if (Symbol.iterator in source) return (source as Iterable<CacheRecord<V>>)[Symbol.iterator]();
+  }
+  throw new InvalidOptionError('source', 'must be iterable, or a function that gives something iterable');
+}
+
+async function writeOne<V>(
+  cache: CacheManager<V>,
+  record: CacheRecord<V>,
+  report: Progress,
+  { onlyMissing = false }: WarmOptions,
+): Promise<void> {
+  try {
+    const [key, value, own] = record;
+    if (onlyMissing && (await cache.has(key))) {
+      report.skipped += 1;
+      return;
+    }
+    await cache.set(key, value, own);
+    report.written += 1;
+  } catch (error) {
+    report.failed += 1;
+    const key: unknown = Array.isArray(record) ? record[0] : undefined;
+    if (report.errors.length < KEPT_ERRORS)
+      report.errors.push({ key: typeof key === 'string' ? key : '', error });
+  }
+}
