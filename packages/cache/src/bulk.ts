@@ -188,9 +188,7 @@ export class Bulk {
       await sleep(POLL, { clock });
       const late = time.exact() >= deadline;
       const claims = await Promise.all(
-        waiting.map((flight): Promise<Claim> | Claim =>
-          late ? { kind: 'alone' } : this.#look(flight, batch),
-        ),
+        waiting.map(async (flight): Promise<Claim> => (late ? { kind: 'alone' } : this.#look(flight, batch))),
       );
       granted.push(...waiting.flatMap((flight, i) => grantedBy(flight, claims[i])));
       waiting = waiting.filter((_, i) => claims[i]?.kind === 'busy');

@@ -52,9 +52,9 @@ export class Cache<V> implements CacheManager<V> {
     this.#writing = new Writing(engine);
     this.#bulk = new Bulk(engine);
     const { events } = engine;
-    this.on = events.on.bind(events) as CacheManager<V>['on'];
-    this.once = events.once.bind(events) as CacheManager<V>['once'];
-    this.off = events.off.bind(events) as CacheManager<V>['off'];
+    this.on = events.on.bind(events);
+    this.once = events.once.bind(events);
+    this.off = events.off.bind(events);
     this.listenerCount = events.listenerCount.bind(events);
   }
 

@@ -30,7 +30,7 @@ export function cachedDecorator(
       } catch (error) {
         return Promise.reject(error);
       }
-      return cache.getOrSet(key, async () => Reflect.apply(fn, this, args) as unknown, options);
+      return cache.getOrSet(key, async () => Reflect.apply(fn, this, args), options);
     };
   });
 }

@@ -18,7 +18,6 @@ export class CacheError extends XiaokeError {
   static override readonly brand: string = 'xiaoke.CacheError';
   declare readonly code: CacheErrorCode;
 
-  // oxlint-disable-next-line no-useless-constructor -- narrows the code to the table above
   constructor(code: CacheErrorCode, message: string, options: XiaokeErrorOptions = {}) {
     super(code, message, options);
   }

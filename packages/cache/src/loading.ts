@@ -7,7 +7,7 @@ import { Flight } from './flight.ts';
 import { Keeper } from './keeper.ts';
 import { checkTags, resolveLifetime, type Lifetime, type LoadOptions } from './lifetime.ts';
 import type { Claim, Found, Lease } from './second-tier.ts';
-import { Details, Facts, type Stored } from './stored.ts';
+import { Details, type Stored } from './stored.ts';
 
 /** One load with its options resolved. */
 interface Request {
@@ -255,12 +255,7 @@ export class Loading {
     }
     const { facts } = spare.details;
     tally.memoryStale += 1;
-    spare.details = Details.of(
-      new Facts(facts.scope, facts.validity, lifetime, {
-        ...facts,
-        retryAt: time.now() + lifetime.errorThrottle,
-      }),
-    );
+    spare.details = Details.of(facts.leftAloneUntil(time.now() + lifetime.errorThrottle));
     return spare.value;
   }
 

@@ -87,18 +87,52 @@ const DEFAULT_MAX_VALUE_BYTES = 8 * 1024 * 1024;
 export function resolveCacheOptions(options: CacheOptions = {}): ResolvedCacheOptions {
   if (typeof options !== 'object' || options === null)
     throw new InvalidOptionError('options', 'must be an object');
-  const { strategy = 'lru', namespace = 'default', maxBytes, maxEntries } = options;
-  checkStrategy(strategy);
+  const { namespace = 'default', logger = silentLogger, metrics = noopMetrics } = options;
+  const { clock = systemClock, random = systemRandom } = options;
   checkNamespace(namespace, 'namespace');
-  checkRedis(options.redis);
   return Object.freeze({
     name: nameOf(options.name ?? namespace),
+    namespace,
+    lifetime: resolveLifetime(options),
+    ...firstTierOf(options),
+    ...secondTierOf(options),
+    logger,
+    metrics,
+    clock,
+    random,
+  });
+}
+
+function firstTierOf(
+  options: CacheOptions,
+): Pick<ResolvedCacheOptions, 'strategy' | 'maxEntries' | 'maxBytes' | 'sweep'> {
+  const { strategy = 'lru', maxBytes, maxEntries } = options;
+  checkStrategy(strategy);
+  return {
     strategy,
     maxEntries: maxEntries === undefined ? defaultEntries(maxBytes) : countOf(maxEntries, 'maxEntries'),
     maxBytes: maxBytes === undefined ? Infinity : countOf(maxBytes, 'maxBytes'),
+    sweep: sweepOf(options.sweep),
+  };
+}
+
+type SecondTierOptions = Pick<
+  ResolvedCacheOptions,
+  | 'redis'
+  | 'serializer'
+  | 'compression'
+  | 'maxValueBytes'
+  | 'redisTimeout'
+  | 'ttlWithoutRedis'
+  | 'heartbeat'
+  | 'leaseTtl'
+  | 'maxPendingInvalidations'
+>;
+
+function secondTierOf(options: CacheOptions): SecondTierOptions {
+  checkRedis(options.redis);
+  return {
     redis: options.redis,
-    namespace,
-    lifetime: resolveLifetime(options),
     serializer: resolveSerializer(options.serializer),
     compression: resolveCompression(options.compression),
     maxValueBytes: countOf(options.maxValueBytes ?? DEFAULT_MAX_VALUE_BYTES, 'maxValueBytes'),
@@ -107,12 +141,7 @@ export function resolveCacheOptions(options: CacheOptions = {}): ResolvedCacheOp
     heartbeat: toMilliseconds(options.heartbeat ?? '2s', 'heartbeat', { min: 20 }),
     leaseTtl: toMilliseconds(options.leaseTtl ?? '3s', 'leaseTtl', { min: 100 }),
     maxPendingInvalidations: countOf(options.maxPendingInvalidations ?? 10_000, 'maxPendingInvalidations'),
-    sweep: sweepOf(options.sweep),
-    logger: options.logger ?? silentLogger,
-    metrics: options.metrics ?? noopMetrics,
-    clock: options.clock ?? systemClock,
-    random: options.random ?? systemRandom,
-  });
+  };
 }
 
 /** @throws InvalidOptionError unless it is a short word of letters, digits, `.`, `_` and `-` */

@@ -27,12 +27,23 @@ export class Facts {
   readonly retryAt: number = 0;
   readonly weight: number = 0;
 
-  constructor(scope: Scope, validity: Validity, lifetime: Lifetime, more: Partial<Facts> = {}) {
+  constructor(
+    scope: Scope,
+    validity: Validity,
+    lifetime: Pick<Lifetime, 'staleFor' | 'staleIfError'>,
+    more: Partial<Facts> = {},
+  ) {
     this.scope = scope;
     this.validity = validity;
     this.staleFor = lifetime.staleFor;
     this.staleIfError = lifetime.staleIfError;
     Object.assign(this, more);
+  }
+
+  /** The same, with the loader left alone for a while. */
+  leftAloneUntil(retryAt: number): Facts {
+    const lifetime = { staleFor: this.staleFor, staleIfError: this.staleIfError };
+    return new Facts(this.scope, this.validity, lifetime, { ...(this as Partial<Facts>), retryAt });
   }
 
   /** Whether neither the namespace nor a tag was invalidated since. */

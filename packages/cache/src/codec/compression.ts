@@ -77,17 +77,15 @@ const brotli = codecOf({
 
 /** zstd, where this Node has it. */
 function zstdCodec(): Codec | undefined {
-  const functions = zlib as unknown as Partial<Record<string, Sync>> & Partial<Record<string, Callback>>;
-  const { zstdCompressSync, zstdDecompressSync } = functions;
-  const compress: unknown = Reflect.get(zlib, 'zstdCompress');
-  const expand: unknown = Reflect.get(zlib, 'zstdDecompress');
-  if (zstdCompressSync === undefined || zstdDecompressSync === undefined) return undefined;
+  // The types are those of the oldest Node that is supported, which does not have it.
+  const { zstdCompressSync, zstdDecompressSync, zstdCompress, zstdDecompress } = zlib as ZstdFunctions;
+  if (!zstdCompressSync || !zstdDecompressSync || !zstdCompress || !zstdDecompress) return undefined;
   return codecOf({
     id: 3,
-    compressSync: zstdCompressSync as Sync,
-    compress: promisify<Uint8Array, object, Buffer>(compress as Callback),
-    expandSync: zstdDecompressSync as Sync,
-    expand: promisify<Uint8Array, object, Buffer>(expand as Callback),
+    compressSync: zstdCompressSync,
+    compress: promisify<Uint8Array, object, Buffer>(zstdCompress),
+    expandSync: zstdDecompressSync,
+    expand: promisify<Uint8Array, object, Buffer>(zstdDecompress),
     level: {},
   });
 }
@@ -97,6 +95,13 @@ type Callback = (
   options: object,
   done: (error: Error | null, result: Buffer) => void,
 ) => void;
+
+interface ZstdFunctions {
+  readonly zstdCompressSync?: Sync;
+  readonly zstdDecompressSync?: Sync;
+  readonly zstdCompress?: Callback;
+  readonly zstdDecompress?: Callback;
+}
 
 const CODECS: Readonly<Record<CompressionAlgorithm, Codec | undefined>> = { gzip, brotli, zstd: zstdCodec() };
 
