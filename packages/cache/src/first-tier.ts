@@ -25,8 +25,6 @@ export interface Term {
   readonly loadMs?: number | undefined;
   /** The value is an error to be thrown. */
   readonly failed?: boolean;
-  /** Until when the loader is left alone, in the cache's time. */
-  readonly retryAt?: number;
 }
 
 // With a bound in bytes alone, policies that must know a number of entries assume one of this many bytes.
@@ -133,32 +131,27 @@ export class FirstTier {
 
   /** Undefined when nothing is special about the entry. */
   #factsOf(capture: Capture, value: unknown, term: Term): Facts | undefined {
+    if (!this.#weighted && capture.tags.length === 0 && this.#isUsual(term)) return undefined;
     const { scope, full } = capture.place;
-    const { lifetime } = term;
-    const usual = this.#options.lifetime;
-    const early = lifetime.earlyRefresh > 0 && term.loadMs !== undefined;
-    const special =
-      this.#weighted ||
-      early ||
-      term.failed === true ||
-      term.retryAt !== undefined ||
-      capture.tags.length > 0 ||
-      lifetime.idleTtl > 0 ||
-      lifetime.staleFor !== usual.staleFor ||
-      lifetime.staleIfError !== usual.staleIfError;
-    if (!special) return undefined;
+    const { lifetime, freshFor, failed = false } = term;
     const now = this.#time.now();
-    return new Facts(scope, capture.validity, lifetime, {
-      failed: term.failed ?? false,
+    const terms = failed ? { staleFor: 0, staleIfError: 0 } : lifetime;
+    return new Facts(scope, capture.validity, terms, {
+      failed,
       idleTtl: lifetime.idleTtl,
-      hardExpiry: now + term.freshFor,
+      hardExpiry: now + freshFor,
       tags: capture.tags.length > 0 ? capture.tags : undefined,
       tagsSeen: capture.tagsSeen,
-      refreshAt: early ? now + term.freshFor - this.#lead(term) : Infinity,
-      retryAt: term.retryAt ?? 0,
+      refreshAt: isEarly(term) ? now + freshFor - this.#lead(term) : Infinity,
       weight: this.#weighted ? weightOf(full, value) : 0,
-      ...(term.failed === true ? { staleFor: 0, staleIfError: 0 } : {}),
     });
+  }
+
+  #isUsual(term: Term): boolean {
+    const { staleFor, staleIfError, idleTtl } = term.lifetime;
+    const usual = this.#options.lifetime;
+    if (term.failed === true || idleTtl > 0 || isEarly(term)) return false;
+    return staleFor === usual.staleFor && staleIfError === usual.staleIfError;
   }
 
   // XFetch (Vattani, Chierichetti and Lowenstein, VLDB '15) draws on every read; one draw when the value is stored does the
@@ -186,6 +179,10 @@ export class FirstTier {
     const capacity = Math.min(maxEntries, Math.max(1_000, Math.floor(maxBytes / ASSUMED_WEIGHT)));
     return new PolicyStore(createPolicy(strategy, capacity, random), bounds, onEvict);
   }
+}
+
+function isEarly({ lifetime, loadMs }: Term): boolean {
+  return lifetime.earlyRefresh > 0 && loadMs !== undefined;
 }
 
 // What stands before the separator is the namespace.
