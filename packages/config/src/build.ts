@@ -1,0 +1,116 @@
+import type { Clock, StandardSchemaV1 } from '@xiaoke/core';
+import type { ConfigIssue } from './errors.ts';
+import type { VariableLookup } from './interpolate.ts';
+import type { JsonSchema } from './json-schema.ts';
+import { positionIn, wordOf, type Layer } from './layer.ts';
+import { mergeLayers, type ListMerge } from './merge.ts';
+import { valueAt } from './path.ts';
+import type { PlainValue } from './plain-value.ts';
+import { resolveDraft, type LeafTrace, type OpenText } from './resolve-draft.ts';
+import { scrub, type SecretRules } from './secrets.ts';
+import { runSchema, type FoundIssue, type Verdict } from './validate.ts';
+
+/** What a configuration is built from. */
+export interface BuildInput {
+  /** Lowest precedence first. */
+  readonly layers: readonly Layer[];
+  /** Issues found while the layers were made. */
+  readonly issues: readonly ConfigIssue[];
+  readonly lookup: VariableLookup;
+  readonly lists: ReadonlyMap<string, ListMerge>;
+  readonly schema: StandardSchemaV1 | undefined;
+  readonly jsonSchema: JsonSchema | undefined;
+  readonly secrets: SecretRules;
+  readonly timeout: number;
+  readonly clock: Clock;
+}
+
+/** A configuration that is whole and valid, or everything that is wrong with it. */
+export type BuildResult =
+  | { readonly built: Built }
+  | { readonly issues: readonly ConfigIssue[]; readonly incomplete: boolean };
+
+/** A valid configuration, with how it came about. */
+export interface Built {
+  readonly value: unknown;
+  readonly layers: readonly Layer[];
+  readonly traces: ReadonlyMap<string, LeafTrace>;
+  readonly tainted: ReadonlySet<string>;
+}
+
+/** Merge, interpolate, coerce, validate: the whole configuration or nothing. */
+export async function buildConfig(input: BuildInput): Promise<BuildResult> {
+  const merged = mergeLayers(input.layers, input.lists);
+  const draft = resolveDraft(merged.draft, input.lookup, input.jsonSchema);
+  const issues = [...input.issues, ...merged.issues, ...draft.issues];
+  if (issues.length > 0) return { issues, incomplete: false };
+  const verdict = await validateReadings(draft.value, draft.open, input);
+  if ('issues' in verdict) {
+    // Nothing is wrong, only missing: another source may still bring it.
+    const incomplete = verdict.issues.every(
+      (issue) => issue.parts.length > 0 && valueAt(draft.value, issue.parts) === undefined,
+    );
+    return { issues: verdict.issues.map((issue) => explainIssue(issue, draft.value, input)), incomplete };
+  }
+  const { traces, tainted } = draft;
+  return { built: { value: verdict.value, layers: input.layers, traces, tainted } };
+}
+
+/**
+ * Validates; where no JSON Schema told the type of a text, the next possible reading of each refused text is tried until
+ * the schema is content or nothing is left to try.
+ */
+async function validateReadings(
+  value: PlainValue,
+  open: readonly OpenText[],
+  input: BuildInput,
+): Promise<Verdict> {
+  const { schema, timeout, clock } = input;
+  const next = open.map((text) => ({ ...text, at: 0 }));
+  const first = await runSchema(schema, value, timeout, clock);
+  let verdict = first;
+  while ('issues' in verdict) {
+    const refused = verdict.issues;
+    const movable = next.filter(
+      (text) =>
+        text.at + 1 < text.readings.length && refused.some((issue) => samePath(issue.parts, text.parts)),
+    );
+    if (movable.length === 0) return first;
+    for (const text of movable) {
+      text.at += 1;
+      put(value, text.parts, text.readings[text.at] ?? null);
+    }
+    verdict = await runSchema(schema, value, timeout, clock);
+  }
+  return verdict;
+}
+
+function samePath(a: readonly string[], b: readonly string[]): boolean {
+  return a.length === b.length && a.every((part, index) => part === b[index]);
+}
+
+function put(root: PlainValue, parts: readonly string[], value: PlainValue): void {
+  const parent = valueAt(root, parts.slice(0, -1));
+  if (typeof parent === 'object' && parent !== null) Reflect.set(parent, parts.at(-1) ?? '', value);
+}
+
+function explainIssue(issue: FoundIssue, value: PlainValue, input: BuildInput): ConfigIssue {
+  const { secrets, layers } = input;
+  const here = valueAt(value, issue.parts);
+  const secret = secrets.holdsSecret(here, issue.parts) || issue.parts.length === 0;
+  const message =
+    secret && here !== undefined
+      ? 'is not valid (the reason is withheld: it may hold a secret)'
+      : scrub(issue.message, [here]);
+  const layer = layers.findLast((candidate) => wordOf(candidate, issue.parts) !== undefined);
+  const override = layer && wordOf(layer, issue.parts)?.override;
+  const position = layer && positionIn(layer, issue.parts);
+  const source = override?.by ?? layer?.name;
+  return {
+    kind: 'schema',
+    path: issue.path,
+    message,
+    ...(source === undefined ? {} : { source }),
+    ...position,
+  };
+}

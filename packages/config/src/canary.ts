@@ -1,0 +1,4 @@
+/** Controls the canary. */
+export interface CanaryControl {
+  close(): Promise<void>;
+}

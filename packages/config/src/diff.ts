@@ -1,0 +1,78 @@
+import { isDeepStrictEqual } from 'node:util';
+import { formatPath } from './path.ts';
+import { isPlainObject } from './plain-value.ts';
+import { MASK, type SecretRules } from './secrets.ts';
+
+/**
+ * One value that is different. The values of a secret are there for code, but not enumerable: neither a logger nor
+ * `JSON.stringify` sees them.
+ */
+export interface Change {
+  readonly path: string;
+  readonly kind: 'added' | 'removed' | 'changed';
+  /** The value now; `undefined` when removed. */
+  readonly value: unknown;
+  /** The value before; `undefined` when added. */
+  readonly previous: unknown;
+}
+
+/** A difference before it is dressed as a {@link Change}. */
+export interface Difference {
+  readonly parts: readonly string[];
+  readonly before: unknown;
+  readonly after: unknown;
+}
+
+/** The differences of two trees, by leaf; a list is one leaf. Subtrees with the same identity are not looked into. */
+export function differences(before: unknown, after: unknown, path: readonly string[] = []): Difference[] {
+  if (Object.is(before, after)) return [];
+  const both = isTree(before) || isTree(after);
+  if (both && (isTree(before) || before === undefined) && (isTree(after) || after === undefined)) {
+    const old = isTree(before) ? before : {};
+    const now = isTree(after) ? after : {};
+    const keys = new Set([...Object.keys(old), ...Object.keys(now)]);
+    return [...keys].flatMap((key) => differences(own(old, key), own(now, key), [...path, key]));
+  }
+  return isDeepStrictEqual(before, after) ? [] : [{ parts: path, before, after }];
+}
+
+function isTree(value: unknown): value is Record<string, unknown> {
+  return isPlainObject(value) && Object.keys(value).length > 0;
+}
+
+function own(value: Record<string, unknown>, key: string): unknown {
+  return Object.hasOwn(value, key) ? value[key] : undefined;
+}
+
+/** Dresses differences for the application's own code. */
+export function toChanges(found: readonly Difference[], secrets: SecretRules): Change[] {
+  return found.map(({ parts, before, after }) => {
+    const change = { path: formatPath(parts), kind: kindOf(before, after) };
+    const enumerable = !secrets.holdsSecret(before, parts) && !secrets.holdsSecret(after, parts);
+    Object.defineProperties(change, {
+      value: { value: after, enumerable },
+      previous: { value: before, enumerable },
+    });
+    return Object.freeze(change) as Change;
+  });
+}
+
+/** Dresses differences to be shown, with every secret masked. */
+export function toMaskedChanges(found: readonly Difference[], secrets: SecretRules): Change[] {
+  return found.map(({ parts, before, after }) => {
+    const secret = secrets.isSecret(parts);
+    const show = (value: unknown): unknown =>
+      value === undefined ? undefined : secret ? MASK : secrets.mask(value, parts);
+    return Object.freeze({
+      path: formatPath(parts),
+      kind: kindOf(before, after),
+      value: show(after),
+      previous: show(before),
+    });
+  });
+}
+
+function kindOf(before: unknown, after: unknown): Change['kind'] {
+  if (before === undefined) return 'added';
+  return after === undefined ? 'removed' : 'changed';
+}

@@ -1,0 +1,158 @@
+import type { Clock, Logger } from '@xiaoke/core';
+import { buildConfig, type BuildResult, type Built } from './build.ts';
+import { makeChange, type ChangeCause, type ConfigChange } from './change.ts';
+import { differences, toChanges } from './diff.ts';
+import { composeLayers } from './environment.ts';
+import { ConfigSourceError, type ConfigIssue } from './errors.ts';
+import { Guards } from './guards.ts';
+import { jsonSchemaOf, type JsonSchema } from './json-schema.ts';
+import { LAYER_KINDS, type Layer, type Override } from './layer.ts';
+import type { ResolvedOptions } from './options.ts';
+import { SecretRules } from './secrets.ts';
+import { share, Snapshot } from './snapshot.ts';
+import type { SourceSlot } from './source.ts';
+
+/** Why a readable document is not in force; over once it is. */
+const REFUSALS: ReadonlySet<string> = new Set(['CONFIG_INVALID', 'CONFIG_VETOED']);
+
+/** A configuration that is valid and passed its guards, and the layers it is made of. */
+export interface Candidate {
+  readonly snapshot: Snapshot;
+  readonly built: Built;
+  readonly layers: ReadonlyMap<SourceSlot, Layer | undefined>;
+}
+
+/** What became of a proposal. */
+export type Proposal =
+  | { readonly candidate: Candidate }
+  | { readonly issues: readonly ConfigIssue[]; readonly incomplete: boolean };
+
+/**
+ * Makes configurations out of layers and holds the one in force. Nothing in here waits for its turn: the manager calls
+ * it from one piece of work at a time.
+ */
+export class Engine {
+  readonly slots: SourceSlot[] = [];
+  readonly guards: Guards;
+  readonly secrets: SecretRules;
+  readonly jsonSchema: JsonSchema | undefined;
+  current: Snapshot = new Snapshot(Object.freeze({}), 0);
+  built: Built = { value: {}, layers: [], traces: new Map(), tainted: new Set() };
+  /** Whether there has been a valid configuration yet. */
+  ready = false;
+  readonly #options: ResolvedOptions;
+  readonly #warned = new Set<string>();
+
+  constructor(options: ResolvedOptions) {
+    this.#options = options;
+    this.jsonSchema = jsonSchemaOf(options.schema);
+    this.secrets = new SecretRules(options.secrets, this.jsonSchema);
+    this.guards = new Guards(options.guardTimeout, options.clock);
+  }
+
+  get #clock(): Clock {
+    return this.#options.clock;
+  }
+
+  get #logger(): Logger {
+    return this.#options.logger;
+  }
+
+  /**
+   * Builds with the newest documents of all sources; if that is not valid, with `changed` on top of what is in force, so
+   * that one source's broken document does not stand in the way of another's good one.
+   */
+  async propose(changed: ReadonlyMap<SourceSlot, Layer | undefined>, version: number): Promise<Proposal> {
+    const newest = await this.#tryLayers(
+      (slot) => (changed.has(slot) ? changed.get(slot) : slot.latest),
+      version,
+    );
+    if ('candidate' in newest || !this.ready) return newest;
+    if (this.slots.every((slot) => changed.has(slot) || slot.latest === slot.accepted)) return newest;
+    const careful = await this.#tryLayers(
+      (slot) => (changed.has(slot) ? changed.get(slot) : slot.accepted),
+      version,
+    );
+    return 'candidate' in careful ? careful : newest;
+  }
+
+  /** Asks the guards about a candidate. */
+  async check(candidate: Candidate): Promise<void> {
+    if (this.ready) await this.guards.check(candidate.snapshot, this.current);
+  }
+
+  /** Puts a candidate in force; gives the change, or `undefined` when no value differs. */
+  swap(
+    candidate: Candidate,
+    causes: readonly ChangeCause[],
+  ): { change: ConfigChange; previous: Snapshot } | undefined {
+    const previous = this.current;
+    for (const [slot, layer] of candidate.layers) {
+      slot.accepted = layer;
+      if (layer === slot.latest && REFUSALS.has(slot.problem?.code ?? '')) slot.problem = undefined;
+    }
+    this.secrets.taint(candidate.built.tainted);
+    this.built = candidate.built;
+    const same = candidate.snapshot.value === previous.value;
+    if (same && candidate.snapshot.version === previous.version && this.ready) return undefined;
+    this.current = candidate.snapshot;
+    this.ready = true;
+    if (same) return undefined;
+    return { change: this.change(this.current, previous, causes), previous };
+  }
+
+  /** The paths that the environment pins. */
+  pinned(): readonly Override[] {
+    return this.built.layers.flatMap((layer) =>
+      layer.kind === 'environment' ? (layer.overrides ?? []) : [],
+    );
+  }
+
+  /** The change between two snapshots. */
+  change(next: Snapshot, previous: Snapshot, causes: readonly ChangeCause[]): ConfigChange {
+    const changes = toChanges(differences(previous.value, next.value), this.secrets);
+    return makeChange(next, previous, changes, causes);
+  }
+
+  async #tryLayers(pick: (slot: SourceSlot) => Layer | undefined, version: number): Promise<Proposal> {
+    const layers = new Map(this.slots.map((slot) => [slot, pick(slot)] as const));
+    const result = await this.#build([...layers.values()].filter((layer) => layer !== undefined));
+    if ('issues' in result) return result;
+    const value = share(this.current.value, result.built.value) as Readonly<Record<string, unknown>>;
+    return { candidate: { snapshot: new Snapshot(value, version), built: result.built, layers } };
+  }
+
+  async #build(layers: readonly Layer[]): Promise<BuildResult> {
+    const { schema, merge, validationTimeout, env } = this.#options;
+    const ordered = [...layers].sort((a, b) => LAYER_KINDS.indexOf(a.kind) - LAYER_KINDS.indexOf(b.kind));
+    try {
+      const composed = composeLayers(ordered, env, this.jsonSchema);
+      this.#warn(composed.unknown);
+      return await buildConfig({
+        layers: composed.layers,
+        issues: composed.issues,
+        lookup: composed.lookup,
+        lists: merge,
+        schema,
+        jsonSchema: this.jsonSchema,
+        secrets: this.secrets,
+        timeout: validationTimeout,
+        clock: this.#clock,
+      });
+    } catch (error) {
+      if (!(error instanceof ConfigSourceError)) throw error;
+      return { issues: [{ kind: 'mapping', path: '', message: error.message }], incomplete: false };
+    }
+  }
+
+  #warn(unknown: readonly { readonly name: string; readonly nearest: string | undefined }[]): void {
+    for (const { name, nearest } of unknown) {
+      if (this.#warned.has(name) || this.jsonSchema === undefined) continue;
+      this.#warned.add(name);
+      this.#logger.warn(
+        { variable: name, nearest },
+        'an environment variable names nothing that the schema knows',
+      );
+    }
+  }
+}

@@ -1,0 +1,39 @@
+import type { CommitKind, StoredVersion } from './store.ts';
+
+/** One entry of the history: a version, or a reload of a source, which has no version of its own. */
+export interface VersionInfo {
+  /** The version; for a reload, the one that was in force. */
+  readonly version: number;
+  readonly kind: CommitKind | 'reload';
+  /** Milliseconds since the epoch. */
+  readonly at: number;
+  readonly author?: string;
+  readonly reason?: string;
+  /** The paths that changed; never values. */
+  readonly paths: readonly string[];
+  /** For a rollback: the version whose values it brought back. */
+  readonly to?: number;
+  /** For a reload: the source. */
+  readonly source?: string;
+}
+
+/** The last reloads of this process, bounded. */
+export class ReloadLog {
+  readonly #entries: VersionInfo[] = [];
+  readonly #limit: number;
+
+  constructor(limit: number) {
+    this.#limit = limit;
+  }
+
+  add(entry: VersionInfo): void {
+    this.#entries.unshift(Object.freeze(entry));
+    this.#entries.length = Math.min(this.#entries.length, this.#limit);
+  }
+
+  /** Versions and reloads in one list, newest first. */
+  withVersions(versions: readonly StoredVersion[]): VersionInfo[] {
+    const infos = versions.map(({ version, at, meta }): VersionInfo => ({ version, at, ...meta }));
+    return [...infos, ...this.#entries].sort((a, b) => b.version - a.version || b.at - a.at);
+  }
+}

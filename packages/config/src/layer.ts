@@ -1,0 +1,72 @@
+import type { Position } from './errors.ts';
+import { locate, type ParsedDocument } from './parse/parse-document.ts';
+import { isWithin, valueAt } from './path.ts';
+import type { PlainObject, PlainValue } from './plain-value.ts';
+
+/** The kinds of layers, lowest precedence first. */
+export const LAYER_KINDS = [
+  'defaults',
+  'base',
+  'overlay',
+  'local',
+  'dotenv',
+  'source',
+  'remote',
+  'runtime',
+  'environment',
+] as const;
+
+/** Where in the order of precedence a layer stands. */
+export type LayerKind = (typeof LAYER_KINDS)[number];
+
+/** One value put at one path, replacing whatever stood there. */
+export interface Override {
+  readonly parts: readonly string[];
+  readonly value: PlainValue;
+  /** Born as text, to be coerced to the type the schema wants. */
+  readonly text?: boolean;
+  /** Whether `${...}` in it is expanded. */
+  readonly template?: boolean;
+  /** What put it there, such as `environment variable APP_PORT`. */
+  readonly by?: string;
+  readonly line?: number;
+}
+
+/** What one source contributes: a document merged deep, or single overrides. */
+export interface Layer {
+  readonly kind: LayerKind;
+  readonly name: string;
+  readonly values?: PlainObject;
+  readonly overrides?: readonly Override[];
+  /** Whether `${...}` in the strings of `values` is expanded. */
+  readonly templates?: boolean;
+  /** The text behind `values`, to tell lines. */
+  readonly document?: ParsedDocument;
+}
+
+/** What a layer says about one path. */
+export interface LayerWord {
+  readonly layer: Layer;
+  readonly value: unknown;
+  readonly override?: Override;
+}
+
+/** What `layer` itself says about `path`, if it says anything about it or something around it. */
+export function wordOf(layer: Layer, path: readonly string[]): LayerWord | undefined {
+  for (const override of layer.overrides ?? []) {
+    if (isWithin(path, override.parts)) {
+      const value = valueAt(override.value, path.slice(override.parts.length));
+      return { layer, value, override };
+    }
+    if (isWithin(override.parts, path)) return { layer, value: override.value, override };
+  }
+  const value = layer.values === undefined ? undefined : valueAt(layer.values, path);
+  return value === undefined ? undefined : { layer, value };
+}
+
+/** The line on which a layer says something about `path`. */
+export function positionIn(layer: Layer, path: readonly string[]): Position | undefined {
+  const line = wordOf(layer, path)?.override?.line;
+  if (line !== undefined) return { line, column: 1 };
+  return layer.document && locate(layer.document, path);
+}

@@ -1,0 +1,283 @@
+import { randomUUID } from 'node:crypto';
+import { InvalidOptionError, sleep } from '@xiaoke/core';
+import { differences, toMaskedChanges, type Change } from './diff.ts';
+import type { Engine } from './engine.ts';
+import { ConfigInvalidError, ConflictError, ShadowedError, VersionNotFoundError } from './errors.ts';
+import type { Regression } from './events.ts';
+import type { Layer } from './layer.ts';
+import { mergeLayers } from './merge.ts';
+import type { ResolvedOptions } from './options.ts';
+import { formatPath, isWithin, parsePath, valueAt, type PathInput } from './path.ts';
+import { digestOf, RuntimeValues } from './runtime-values.ts';
+import { makeSlot, type SourceSlot } from './source.ts';
+import {
+  nextTrail,
+  trailMark,
+  type CommitKind,
+  type ConfigStore,
+  type StoreHead,
+  type VersionMeta,
+} from './store.ts';
+import type { Candidate } from './engine.ts';
+
+/** Who changes the values, why, and on condition of what. */
+export interface WriteOptions {
+  readonly author?: string;
+  readonly reason?: string;
+  /** Commit only if this version is still in force; otherwise a {@link ConflictError}. */
+  readonly ifVersion?: number;
+}
+
+/** What a transaction may do; nothing of it is visible before the commit. */
+export interface Transaction {
+  /** The value as it would be, among what this transaction and earlier commits set, else the one in force. */
+  get(path: PathInput): unknown;
+  set(path: PathInput, value: unknown): void;
+  unset(path: PathInput): void;
+}
+
+/** What the manager lends to the control. */
+export interface RuntimeHost {
+  readonly engine: Engine;
+  readonly store: ConfigStore;
+  readonly options: ResolvedOptions;
+  /** Puts a candidate in force and tells everybody. */
+  readonly apply: (
+    candidate: Candidate,
+    kind: 'set' | 'rollback' | 'store' | 'canary',
+    author: string,
+  ) => void;
+  /** Tries what the store has, and reports a refusal. */
+  readonly offer: (layer: Layer | undefined, version: number) => Promise<void>;
+  readonly onRegression: (regression: Regression) => void;
+  readonly onConflict: () => void;
+}
+
+interface Plan {
+  readonly kind: CommitKind;
+  readonly to?: number;
+  /** Whether it makes a version even if nothing differs. */
+  readonly always?: boolean;
+  readonly edit: (values: RuntimeValues) => RuntimeValues | Promise<RuntimeValues>;
+}
+
+const EMPTY_DOCUMENT = RuntimeValues.empty.serialize();
+const ATTEMPTS = 32;
+const MAX_KNOWN_MARKS = 10_000;
+
+/** The head of a store that holds nothing. */
+export const EMPTY_HEAD: StoreHead = {
+  version: 0,
+  digest: digestOf(EMPTY_DOCUMENT),
+  document: EMPTY_DOCUMENT,
+  trail: [],
+};
+
+/** The run-time values: transactions on the store, and agreement with what other processes committed. */
+export class RuntimeControl {
+  readonly slot: SourceSlot;
+  known: StoreHead = EMPTY_HEAD;
+  /** What is tried on this instance on top of the committed values. */
+  trial: ((values: RuntimeValues) => RuntimeValues) | undefined;
+  readonly #host: RuntimeHost;
+  // Every version this process knows to have existed, to recognise a store that fell back to its own past.
+  readonly #marks = new Set<string>();
+
+  constructor(host: RuntimeHost) {
+    this.#host = host;
+    this.slot = makeSlot('runtime', host.store.name);
+  }
+
+  /** Runs one transaction to its commit; the caller sees to it that nothing else runs meanwhile. */
+  async write(plan: Plan, options: WriteOptions): Promise<number> {
+    const { random, clock } = this.#host.options;
+    for (let attempt = 0; ; attempt += 1) {
+      const { ifVersion } = options;
+      if (ifVersion !== undefined && ifVersion !== this.known.version) await this.refresh();
+      if (ifVersion !== undefined && ifVersion !== this.known.version) {
+        throw new ConflictError(ifVersion, this.known.version);
+      }
+      const expected = this.known;
+      const version = await this.#attempt(plan, options);
+      if (version !== undefined) return version;
+      this.#host.onConflict();
+      await this.refresh();
+      if (ifVersion !== undefined || attempt >= ATTEMPTS) {
+        throw new ConflictError(ifVersion ?? expected.version, this.known.version);
+      }
+      await sleep(random() * Math.min(50, 2 ** attempt), { clock });
+    }
+  }
+
+  async #attempt(plan: Plan, options: WriteOptions): Promise<number | undefined> {
+    const { engine, store, apply } = this.#host;
+    const expected = this.known;
+    const before = RuntimeValues.parse(expected.document);
+    const after = await plan.edit(before);
+    const document = after.serialize();
+    const digest = digestOf(document);
+    if (digest === expected.digest && plan.always !== true) return expected.version;
+    const version = expected.version + 1;
+    this.#refuseShadowed(before, after);
+    const proposal = await engine.propose(new Map([[this.slot, this.#layerOf(after)]]), version);
+    if ('issues' in proposal) throw new ConfigInvalidError(proposal.issues);
+    await engine.check(proposal.candidate);
+    const outcome = await store.commit({
+      expected,
+      document,
+      digest,
+      trail: nextTrail(expected),
+      meta: metaOf(plan, options, changedPaths(before, after)),
+      request: randomUUID(),
+      maxVersions: this.#host.options.maxVersions,
+    });
+    if (outcome.outcome === 'conflict') return undefined;
+    this.#learn({ version: outcome.version, digest, document, trail: nextTrail(expected) });
+    this.slot.latest = proposal.candidate.layers.get(this.slot);
+    apply(proposal.candidate, plan.kind === 'rollback' ? 'rollback' : 'set', options.author ?? '');
+    return outcome.version;
+  }
+
+  /** Compares with the store and agrees with it; called on every hint, on every reconnection and from time to time. */
+  async refresh(): Promise<void> {
+    await this.reconcile(await this.#host.store.read());
+  }
+
+  /** Adopts what the store has, unless it merely lost what this process still knows: then that is put back. */
+  async reconcile(head: StoreHead | undefined): Promise<void> {
+    const { known } = this;
+    const there = head ?? EMPTY_HEAD;
+    if (there.version === known.version && there.digest === known.digest) return;
+    if (head !== undefined && digestOf(head.document) !== head.digest) {
+      throw new InvalidOptionError('store', 'holds a document that does not match its digest');
+    }
+    if (there.version > known.version) return await this.#adopt(there);
+    const ownPast = there.version === 0 || this.#marks.has(trailMark(there.version, there.digest));
+    if (there.version < known.version && ownPast) return await this.#restore(there);
+    this.#host.onRegression({ from: known.version, to: there.version, action: 'adopted' });
+    await this.#adopt(there);
+  }
+
+  /** Takes over `head` as what the store holds, and tries to put it in force. */
+  async #adopt(head: StoreHead): Promise<void> {
+    this.#learn(head);
+    await this.offer();
+  }
+
+  /** Offers the known values, with the trial on top, to the engine. */
+  async offer(): Promise<void> {
+    const values = RuntimeValues.parse(this.known.document);
+    await this.#host.offer(this.#layerOf(values), this.known.version);
+  }
+
+  /** Starts from a copy kept on disk; the store is compared with it as soon as it answers. */
+  begin(head: StoreHead): void {
+    this.#learn(head);
+    this.slot.latest = this.#layerOf(RuntimeValues.parse(head.document));
+  }
+
+  async #restore(there: StoreHead): Promise<void> {
+    const { known } = this;
+    const { store, options, onRegression } = this.#host;
+    const outcome = await store.commit({
+      expected: there,
+      document: known.document,
+      digest: known.digest,
+      trail: known.trail,
+      version: known.version,
+      meta: { kind: 'restore', paths: [], reason: `the store had fallen back to version ${there.version}` },
+      request: randomUUID(),
+      maxVersions: options.maxVersions,
+    });
+    onRegression({ from: known.version, to: there.version, action: 'restored' });
+    // Another process was first; what it put there is looked at next.
+    if (outcome.outcome === 'conflict') await this.#later();
+  }
+
+  async #later(): Promise<void> {
+    const head = await this.#host.store.read();
+    if (head !== undefined && head.version >= this.known.version) await this.reconcile(head);
+  }
+
+  #learn(head: StoreHead): void {
+    this.known = head;
+    if (this.#marks.size > MAX_KNOWN_MARKS) this.#marks.clear();
+    for (const mark of head.trail) this.#marks.add(mark);
+    this.#marks.add(trailMark(head.version, head.digest));
+  }
+
+  #layerOf(values: RuntimeValues): Layer | undefined {
+    const effective = this.trial === undefined ? values : this.trial(values);
+    const { overrides } = effective;
+    return overrides.length === 0 ? undefined : { kind: 'runtime', name: this.#host.store.name, overrides };
+  }
+
+  /** Refuses what would be committed and yet not seen. */
+  #refuseShadowed(before: RuntimeValues, after: RuntimeValues): void {
+    const pinned = this.#host.engine.pinned();
+    for (const path of after.paths) {
+      const parts = parsePath(path);
+      const value = after.at(parts);
+      if (JSON.stringify(before.at(parts)) === JSON.stringify(value)) continue;
+      for (const pin of pinned) {
+        const inner =
+          isWithin(pin.parts, parts) && valueAt(value, pin.parts.slice(parts.length)) !== undefined;
+        const changes = JSON.stringify(before.at(pin.parts)) !== JSON.stringify(after.at(pin.parts));
+        if (isWithin(parts, pin.parts) || (inner && changes))
+          throw new ShadowedError(path, pin.by ?? 'the environment');
+      }
+    }
+  }
+
+  /** The document of a version: the known ones without asking. */
+  async documentOf(version: number): Promise<RuntimeValues> {
+    if (!Number.isInteger(version) || version < 0) {
+      throw new InvalidOptionError('version', 'must be the number of a version');
+    }
+    if (version === 0) return RuntimeValues.empty;
+    const document =
+      version === this.known.version ? this.known.document : await this.#host.store.document(version);
+    if (document === undefined) throw new VersionNotFoundError(version);
+    return RuntimeValues.parse(document);
+  }
+
+  /** What differs between two versions, masked. */
+  async diff(from: number, to: number): Promise<Change[]> {
+    const [before, after] = [await this.documentOf(from), await this.documentOf(to)];
+    return toMaskedChanges(differences(treeOf(before), treeOf(after)), this.#host.engine.secrets);
+  }
+}
+
+function treeOf(values: RuntimeValues): unknown {
+  return mergeLayers([{ kind: 'runtime', name: 'runtime', overrides: values.overrides }]).draft;
+}
+
+function changedPaths(before: RuntimeValues, after: RuntimeValues): string[] {
+  return differences(treeOf(before), treeOf(after)).map(({ parts }) => formatPath(parts));
+}
+
+function metaOf(plan: Plan, options: WriteOptions, paths: readonly string[]): VersionMeta {
+  const { author, reason } = options;
+  return {
+    kind: plan.kind,
+    paths,
+    ...(author === undefined ? {} : { author }),
+    ...(reason === undefined ? {} : { reason }),
+    ...(plan.to === undefined ? {} : { to: plan.to }),
+  };
+}
+
+/** Validates who and why, before anything is tried. */
+export function checkWriteOptions(options: WriteOptions): WriteOptions {
+  for (const name of ['author', 'reason'] as const) {
+    const value: unknown = options[name];
+    if (value !== undefined && (typeof value !== 'string' || value.length > 1_000)) {
+      throw new InvalidOptionError(name, 'must be a text of at most 1000 characters');
+    }
+  }
+  const { ifVersion } = options;
+  if (ifVersion !== undefined && (!Number.isInteger(ifVersion) || ifVersion < 0)) {
+    throw new InvalidOptionError('ifVersion', 'must be the number of a version');
+  }
+  return options;
+}

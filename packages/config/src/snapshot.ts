@@ -1,0 +1,75 @@
+import { isDeepStrictEqual } from 'node:util';
+import { formatPath, valueAt } from './path.ts';
+import { isPlainObject } from './plain-value.ts';
+
+const EAGER_PATHS = 5_000;
+
+/** One consistent, frozen state of the configuration, with every path at hand. */
+export class Snapshot {
+  readonly value: Readonly<Record<string, unknown>>;
+  /** The run-time version that is part of it. */
+  readonly version: number;
+  /** Values by path; complete unless there are very many, then filled as they are asked for. */
+  readonly index: Map<string, unknown> = new Map();
+
+  constructor(value: Readonly<Record<string, unknown>>, version: number) {
+    this.value = value;
+    this.version = version;
+    this.#fill(value, '');
+  }
+
+  /** The value at a path given by its parts. */
+  at(parts: readonly string[]): unknown {
+    const path = formatPath(parts);
+    const known = this.index.get(path);
+    if (known !== undefined) return known;
+    const value = valueAt(this.value, parts);
+    // Only paths that exist are kept, so that asking for nonsense costs no memory.
+    if (value !== undefined) this.index.set(path, value);
+    return value;
+  }
+
+  #fill(value: object, prefix: string): void {
+    for (const [key, item] of Object.entries(value)) {
+      if (this.index.size >= EAGER_PATHS) return;
+      if (item === undefined) continue;
+      const path = prefix + formatPath([key]);
+      this.index.set(path, item);
+      if (typeof item === 'object' && item !== null && (Array.isArray(item) || isPlainObject(item))) {
+        this.#fill(item, `${path}.`);
+      }
+    }
+  }
+}
+
+/**
+ * `next`, frozen, with every part that equals `previous` replaced by it: what did not change keeps its identity, so a
+ * comparison costs only as much as changed.
+ */
+export function share(previous: unknown, next: unknown): unknown {
+  if (Object.is(previous, next)) return previous;
+  if (Array.isArray(next)) return shareArray(Array.isArray(previous) ? previous : undefined, next);
+  if (isPlainObject(next)) return shareObject(isPlainObject(previous) ? previous : undefined, next);
+  // A schema may give dates, URLs, maps: those are left as they are, and compared by what they hold.
+  return isDeepStrictEqual(previous, next) ? previous : next;
+}
+
+function shareArray(previous: readonly unknown[] | undefined, next: readonly unknown[]): unknown {
+  const items = next.map((item, index) => share(previous?.[index], item));
+  const same =
+    previous?.length === items.length && items.every((item, index) => Object.is(item, previous[index]));
+  return same ? previous : Object.freeze(items);
+}
+
+function shareObject(previous: Record<string, unknown> | undefined, next: Record<string, unknown>): unknown {
+  const copy: Record<string, unknown> = {};
+  let same = previous !== undefined && Object.keys(previous).length === Object.keys(next).length;
+  for (const [key, item] of Object.entries(next)) {
+    const had = previous !== undefined && Object.hasOwn(previous, key);
+    const shared = share(had ? previous[key] : undefined, item);
+    same &&= had && Object.is(shared, previous?.[key]);
+    // A schema may output such a key, and an assignment would reach the prototype.
+    Object.defineProperty(copy, key, { value: shared, enumerable: true, configurable: true, writable: true });
+  }
+  return same ? previous : Object.freeze(copy);
+}

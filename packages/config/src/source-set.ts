@@ -1,0 +1,131 @@
+import { InvalidOptionError } from '@xiaoke/core';
+import type { ChangeCause } from './change.ts';
+import { ConfigError, ConfigInvalidError, ConfigParseError, ConfigSourceError } from './errors.ts';
+import { addFileSlots } from './file/file-slots.ts';
+import type { FileSourceOptions } from './file/file-source.ts';
+import type { ConfigFormat } from './format.ts';
+import type { RemoteSourceOptions } from './http/remote-options.ts';
+import type { ResolvedOptions } from './options.ts';
+import { formatPath } from './path.ts';
+import { PlainValueProblem, toPlainDocument } from './plain-value.ts';
+import { makeSlot, type ConfigSource, type SourceSlot } from './source.ts';
+import type { Updates } from './updates.ts';
+
+/** The sources that were added, and how each comes in and goes. */
+export class SourceSet {
+  readonly #updates: Updates;
+  readonly #options: ResolvedOptions;
+
+  constructor(updates: Updates, options: ResolvedOptions) {
+    this.#updates = updates;
+    this.#options = options;
+  }
+
+  async addFile(path: string, format: ConfigFormat | undefined, options: FileSourceOptions): Promise<void> {
+    const slots = await addFileSlots({ path, format, options }, this.#updates, this.#options);
+    await this.#admit(slots, 'file');
+  }
+
+  async setRemote(_url: string | URL, _options: RemoteSourceOptions): Promise<void> {
+    throw new InvalidOptionError('url', 'cannot be used yet');
+  }
+
+  async addCustom(source: ConfigSource): Promise<void> {
+    if (typeof source?.load !== 'function' || typeof source.name !== 'string') {
+      throw new InvalidOptionError('source', 'must have a name and a load() function');
+    }
+    const slot = makeSlot('source', source.name);
+    const controller = new AbortController();
+    slot.reload = async () => {
+      const values = readValues(await loadCustom(source, controller.signal), source.name);
+      slot.latest = { kind: 'source', name: source.name, values };
+      slot.lastSuccess = this.#options.clock.now();
+    };
+    slot.close = () => controller.abort();
+    await slot.reload();
+    await this.#admit([slot], 'source');
+    const stop = await source.watch?.(() => this.#again(slot));
+    slot.close = () => {
+      controller.abort();
+      stop?.();
+    };
+  }
+
+  /** Loads everything again; throws what is wrong. */
+  async reload(): Promise<void> {
+    const { serial, engine } = this.#updates;
+    await serial.run(async () => {
+      const slots = engine.slots.filter((slot) => slot.reload !== undefined);
+      await Promise.all(slots.map(async (slot) => await slot.reload?.()));
+      const causes = new Map(slots.map((slot) => [slot, causeOf(slot)] as const));
+      const error = await this.#updates.settle(causes, engine.current.version);
+      if (error !== undefined) throw error;
+      if (!engine.ready) throw await this.#missing();
+    });
+  }
+
+  async close(): Promise<void> {
+    await Promise.allSettled(this.#updates.engine.slots.map(async (slot) => await slot.close?.()));
+  }
+
+  /** Makes slots part of the configuration, or takes them out again and throws what is wrong. */
+  async #admit(slots: readonly SourceSlot[], kind: ChangeCause['kind']): Promise<void> {
+    const { serial, engine } = this.#updates;
+    await serial.run(async () => {
+      engine.slots.push(...slots);
+      const causes = new Map(slots.map((slot) => [slot, { kind, source: slot.name }] as const));
+      const error = await this.#updates.settle(causes, engine.current.version);
+      if (error === undefined) return;
+      for (const slot of slots) engine.slots.splice(engine.slots.indexOf(slot), 1);
+      await Promise.all(slots.map(async (slot) => await slot.close?.()));
+      this.#updates.checkState();
+      throw error;
+    });
+  }
+
+  #again(slot: SourceSlot): void {
+    const { background, closed } = this.#updates;
+    if (closed) return;
+    const cause: ChangeCause = { kind: 'source', source: slot.name };
+    background.run(async () => {
+      try {
+        await slot.reload?.();
+        this.#updates.offer(slot, slot.latest, cause);
+      } catch (error) {
+        if (!(error instanceof ConfigError)) throw error;
+        this.#updates.fail(slot, error, cause);
+      }
+    }, 'load a configuration source again');
+  }
+
+  async #missing(): Promise<ConfigError> {
+    const proposal = await this.#updates.engine.propose(new Map(), 0);
+    return new ConfigInvalidError('issues' in proposal ? proposal.issues : []);
+  }
+}
+
+function causeOf(slot: SourceSlot): ChangeCause {
+  const kind = slot.kind === 'remote' || slot.kind === 'source' ? slot.kind : 'file';
+  return { kind, source: slot.name };
+}
+
+async function loadCustom(source: ConfigSource, signal: AbortSignal): Promise<unknown> {
+  try {
+    return await source.load({ signal });
+  } catch (error) {
+    if (error instanceof ConfigError) throw error;
+    // The error is the author's and may quote anything; only its kind is told.
+    const reason = error instanceof Error ? error.constructor.name : typeof error;
+    throw new ConfigSourceError(source.name, `could not be loaded (${reason})`, reason);
+  }
+}
+
+function readValues(values: unknown, name: string): ReturnType<typeof toPlainDocument> {
+  try {
+    return toPlainDocument(values);
+  } catch (error) {
+    if (!(error instanceof PlainValueProblem)) throw error;
+    const where = error.path.length === 0 ? '' : ` at "${formatPath(error.path)}"`;
+    throw new ConfigParseError(name, error.message + where);
+  }
+}
