@@ -16,6 +16,8 @@ export interface Timer {
   cancel(): void;
   /** Lets the process exit while the timer is pending. Returns itself. */
   unref(): Timer;
+  /** Makes the process wait for it again, as it does from the start. Returns itself. */
+  ref(): Timer;
 }
 
 // setTimeout fires at once when asked for more than this, so longer waits are made of several.
@@ -43,6 +45,12 @@ class LongTimeout implements Timer {
     return this;
   }
 
+  ref(): Timer {
+    this.#referenced = true;
+    this.#handle.ref();
+    return this;
+  }
+
   #arm(): NodeJS.Timeout {
     const part = Math.min(this.#remaining, MAX_DELAY);
     this.#remaining -= part;
@@ -67,6 +75,11 @@ class Interval implements Timer {
 
   unref(): Timer {
     this.#handle.unref();
+    return this;
+  }
+
+  ref(): Timer {
+    this.#handle.ref();
     return this;
   }
 }

@@ -47,6 +47,14 @@ test('an interval ticks until it is cancelled', () => {
   }
 });
 
+test('an unreferenced timer can be made to keep the process alive again', () => {
+  const before = process.getActiveResourcesInfo().filter((kind) => kind === 'Timeout').length;
+  const timers = [systemClock.setTimeout(() => {}, 60_000), systemClock.setInterval(() => {}, 60_000)];
+  for (const timer of timers) timer.unref().ref();
+  expect(process.getActiveResourcesInfo().filter((kind) => kind === 'Timeout').length).toBe(before + 2);
+  for (const timer of timers) timer.cancel();
+});
+
 test('an unreferenced timer does not count as keeping the process alive', () => {
   const before = process.getActiveResourcesInfo().filter((kind) => kind === 'Timeout').length;
   const timer = systemClock.setTimeout(() => {}, 60_000).unref();

@@ -75,7 +75,11 @@ export class FakeClock implements Clock {
     this.#lastId += 1;
     const id = this.#lastId;
     this.#pending.set(id, { id, due: this.#monotonic + delay, period, callback });
-    const timer: Timer = { cancel: () => void this.#pending.delete(id), unref: () => timer };
+    const timer: Timer = {
+      cancel: () => void this.#pending.delete(id),
+      unref: () => timer,
+      ref: () => timer,
+    };
     return timer;
   }
 
