@@ -1,0 +1,90 @@
+import { systemClock, type Clock } from '@xiaoke/core';
+import { RejectedError } from '../errors.ts';
+import type { Outcome, Scope } from './scope.ts';
+
+/**
+ * A policy that only admits and observes: a circuit, a bulkhead, a limiter, a timeout. It is two synchronous hooks inside
+ * the one asynchronous function of a pipeline, so it costs no promise of its own.
+ */
+export interface Stage {
+  /**
+   * Admits the scope, or throws. What it returns is handed back to `leave`; a promise means that the scope has to wait
+   * (then `scope.child` must be what cancels the wait).
+   */
+  enter(scope: Scope, now: number): unknown;
+  /** Called exactly once for every `enter` that succeeded, when `scope.outcome`, `settled` and `endedAt` are known. */
+  leave(token: unknown, scope: Scope): void;
+  /** Whether `leave` waits until the operation has really ended, also when it was given up. */
+  readonly holdsUntilSettled: boolean;
+}
+
+/** Passes `stages` from the outside in. Returns a promise only when one of them makes the scope wait. */
+export function enterStages(stages: readonly Stage[], scope: Scope, clock: Clock): Promise<void> | undefined {
+  const tokens: unknown[] = (scope.tokens = []);
+  for (const stage of stages) {
+    const token = stage.enter(scope, scope.startedAt);
+    if (token instanceof Promise) return enterRest(stages, scope, token, clock);
+    tokens.push(token);
+    scope.entered += 1;
+  }
+  return undefined;
+}
+
+async function enterRest(
+  stages: readonly Stage[],
+  scope: Scope,
+  waiting: Promise<unknown>,
+  clock: Clock,
+): Promise<void> {
+  const token = await waiting;
+  scope.child = undefined;
+  scope.tokens?.push(token);
+  scope.entered += 1;
+  if (scope.cause !== 'none') throw scope.reason;
+  for (const stage of stages.slice(scope.entered)) {
+    const next: unknown = await stage.enter(scope, clock.monotonic());
+    scope.child = undefined;
+    scope.tokens?.push(next);
+    scope.entered += 1;
+    if (scope.cause !== 'none') throw scope.reason;
+  }
+  // What comes now is the dependency's time; what was before was ours.
+  scope.startedAt = clock.monotonic();
+}
+
+/** Tells the stages that were passed, from the inside out, how it went. */
+export function leaveStages(stages: readonly Stage[], scope: Scope): void {
+  const { tokens, abandoned } = scope;
+  for (let index = scope.entered - 1; index >= 0; index -= 1) {
+    const stage = stages[index];
+    if (stage === undefined) continue;
+    const token = tokens?.[index];
+    if (abandoned !== undefined && stage.holdsUntilSettled) leaveLater(stage, token, scope);
+    else stage.leave(token, scope);
+  }
+  scope.entered = 0;
+}
+
+function leaveLater(stage: Stage, token: unknown, scope: Scope): void {
+  void Promise.allSettled(scope.abandoned ?? []).then(() => stage.leave(token, scope));
+}
+
+/** Settles the scope as failed and gives the error that the caller is to see. */
+export function failScope(scope: Scope, error: unknown, endedAt: number): unknown {
+  scope.endedAt = endedAt;
+  scope.outcome = outcomeOf(scope, error);
+  scope.settled = scope.cause === 'none' ? error : scope.reason;
+  return scope.settled;
+}
+
+function outcomeOf(scope: Scope, error: unknown): Outcome {
+  if (scope.cause === 'caller') return 'cancelled';
+  if (scope.cause === 'limit') return 'failure';
+  return error instanceof RejectedError ? 'rejected' : 'failure';
+}
+
+/** The clock that all of `clocks` are, or `undefined` when they differ. */
+export function commonClock(clocks: readonly Clock[]): Clock | undefined {
+  const [first = systemClock] = clocks;
+  return clocks.every((clock) => clock === first) ? first : undefined;
+}

@@ -1,0 +1,168 @@
+import {
+  processWideSync,
+  silentLogger,
+  systemClock,
+  systemRandom,
+  type Clock,
+  type Closeable,
+  type CloseOptions,
+  type Logger,
+  type Random,
+} from '@xiaoke/core';
+import { analyzeStats, type RetryAnalysis } from '../analysis/analyze.ts';
+import type { Policy } from '../engine/policy.ts';
+import { policyName } from '../engine/policy.ts';
+import { ManagerClosedError, UnknownPolicyError } from '../errors.ts';
+import { checkObject } from '../options.ts';
+import type { PipelineStats } from '../pipeline/pipeline.ts';
+import type { PolicyDefinition, Surroundings } from './definition.ts';
+import { NamedPolicy } from './named-policy.ts';
+
+/** Options of {@link createResilienceManager}. */
+export interface ResilienceManagerOptions {
+  /** Policies to begin with. */
+  readonly policies?: Readonly<Record<string, PolicyDefinition>> | undefined;
+  readonly logger?: Logger | undefined;
+  readonly clock?: Clock | undefined;
+  readonly random?: Random | undefined;
+}
+
+/** What a manager saw. */
+export interface ResilienceStats {
+  readonly policies: Readonly<Record<string, PipelineStats>>;
+}
+
+/** Keeps policies by name. */
+export interface ResilienceManager extends Closeable {
+  readonly closed: boolean;
+  /**
+   * The policy of this name, made from `definition` when there is none, changed to it when there is.
+   *
+   * @throws InvalidOptionError for a bad definition; nothing changes then
+   */
+  policy(name: string, definition: PolicyDefinition): Policy;
+  /** @throws UnknownPolicyError when there is none of this name */
+  get(name: string): Policy;
+  /**
+   * Changes a policy while calls run: those that began go on as they were, and what the policy knows (an open circuit,
+   * places taken, a budget) stays.
+   *
+   * @throws InvalidOptionError for a bad definition; the old one stays in force
+   * @throws UnknownPolicyError when there is none of this name
+   */
+  update(name: string, definition: PolicyDefinition): void;
+  names(): readonly string[];
+  definition(name: string): PolicyDefinition;
+  stats(): ResilienceStats;
+  /** What the statistics advise, most important first. */
+  analyze(): RetryAnalysis;
+}
+
+/**
+ * Makes a manager of named policies.
+ *
+ * @throws InvalidOptionError for a bad option or definition
+ * @example
+ * ```ts
+ * import { createResilienceManager } from '@xiaoke/resilience';
+ * const manager = createResilienceManager();
+ * const billing = manager.policy('billing', { retry: { attempts: 3 }, circuitBreaker: {}, timeout: '2s' });
+ * console.log(await billing.execute(async () => 'paid')); // => paid
+ * manager.update('billing', { retry: { attempts: 2 }, circuitBreaker: {}, timeout: '1s' });
+ * await manager.close();
+ * ```
+ */
+export function createResilienceManager(options: ResilienceManagerOptions = {}): ResilienceManager {
+  return new Manager(options);
+}
+
+/** The manager of this process for these options, made on first use. */
+export const getResilienceManager: (options?: ResilienceManagerOptions) => ResilienceManager =
+  processWideSync('@xiaoke/resilience', createResilienceManager);
+
+class Manager implements ResilienceManager {
+  readonly #policies = new Map<string, NamedPolicy>();
+  readonly #surroundings: Surroundings;
+  readonly #logger: Logger;
+  #closed = false;
+
+  constructor(options: ResilienceManagerOptions) {
+    checkObject('', options, ['policies', 'logger', 'clock', 'random']);
+    const { policies = {}, logger = silentLogger, clock = systemClock, random = systemRandom } = options;
+    this.#logger = logger;
+    this.#surroundings = { clock, random, shared: undefined, store: undefined };
+    for (const [name, definition] of Object.entries(policies)) this.policy(name, definition);
+  }
+
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  policy(name: string, definition: PolicyDefinition): Policy {
+    this.#assertOpen();
+    const existing = this.#policies.get(policyName('pipeline', name));
+    if (existing === undefined) return this.#add(name, definition);
+    existing.update(definition);
+    this.#report(existing);
+    return existing;
+  }
+
+  get(name: string): Policy {
+    return this.#find(name);
+  }
+
+  update(name: string, definition: PolicyDefinition): void {
+    this.#assertOpen();
+    const policy = this.#find(name);
+    policy.update(definition);
+    this.#report(policy);
+  }
+
+  names(): readonly string[] {
+    return [...this.#policies.keys()];
+  }
+
+  definition(name: string): PolicyDefinition {
+    return this.#find(name).definition;
+  }
+
+  stats(): ResilienceStats {
+    return {
+      policies: Object.fromEntries([...this.#policies].map(([name, policy]) => [name, policy.stats()])),
+    };
+  }
+
+  analyze(): RetryAnalysis {
+    return analyzeStats(this.stats().policies);
+  }
+
+  async close(_options: CloseOptions = {}): Promise<void> {
+    this.#closed = true;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  #add(name: string, definition: PolicyDefinition): NamedPolicy {
+    const policy = new NamedPolicy(name, definition, this.#surroundings, () => {});
+    this.#policies.set(name, policy);
+    this.#report(policy);
+    return policy;
+  }
+
+  #report(policy: NamedPolicy): void {
+    for (const { rule, message } of policy.current.warnings)
+      this.#logger.warn({ policy: policy.name, rule }, message);
+  }
+
+  #find(name: string): NamedPolicy {
+    const policy = this.#policies.get(name);
+    if (policy === undefined) throw new UnknownPolicyError(name, this.names());
+    return policy;
+  }
+
+  #assertOpen(): void {
+    if (this.#closed) throw new ManagerClosedError();
+  }
+}
