@@ -1,0 +1,152 @@
+import type { MetricsSink } from '@xiaoke/core';
+import type { Outcome } from './backend.ts';
+import { PRIORITIES } from './task-options.ts';
+import type { ActiveTask } from './worker/active-task.ts';
+import type { Envelope } from './envelope.ts';
+
+/** What this process did, in numbers; read with `manager.stats()`. */
+export interface QueueStats {
+  readonly enqueued: number;
+  readonly duplicates: number;
+  readonly started: number;
+  readonly completed: number;
+  readonly retried: number;
+  readonly dead: number;
+  readonly cancelled: number;
+  readonly expired: number;
+  readonly stalled: number;
+  readonly backendErrors: number;
+  readonly active: number;
+  readonly slots: number;
+  readonly handlerErrors: number;
+  readonly waitingForResults: number;
+}
+
+/** Counts and observes into a metrics sink, and keeps the totals for `stats()`. */
+export class QueueMetrics {
+  readonly totals: {
+    -readonly [K in Exclude<keyof QueueStats, 'active' | 'slots' | 'waitingForResults'>]: number;
+  } = {
+    enqueued: 0,
+    duplicates: 0,
+    started: 0,
+    completed: 0,
+    retried: 0,
+    dead: 0,
+    cancelled: 0,
+    expired: 0,
+    stalled: 0,
+    backendErrors: 0,
+    handlerErrors: 0,
+  };
+  readonly #sink;
+
+  constructor(metrics: MetricsSink) {
+    const task = { queue: String, task: String } as const;
+    this.#sink = {
+      enqueued: metrics.counter({
+        name: 'xiaoke_queue_tasks_enqueued_total',
+        help: 'Tasks the backend took.',
+        labels: { ...task, priority: ['high', 'normal', 'low'] },
+      }),
+      attempts: metrics.counter({
+        name: 'xiaoke_queue_task_attempts_total',
+        help: 'Attempts started.',
+        labels: task,
+      }),
+      finished: metrics.counter({
+        name: 'xiaoke_queue_tasks_finished_total',
+        help: 'Tasks that came to their end, by how.',
+        labels: { ...task, outcome: ['completed', 'failed', 'timeout', 'cancelled', 'expired'] },
+      }),
+      retries: metrics.counter({
+        name: 'xiaoke_queue_task_retries_total',
+        help: 'Attempts that failed and will be repeated.',
+        labels: { ...task, reason: ['error', 'later'] },
+      }),
+      dead: metrics.counter({
+        name: 'xiaoke_queue_dead_letters_total',
+        help: 'Tasks that went to the dead letters, by why.',
+        labels: { ...task, reason: String },
+      }),
+      stalled: metrics.counter({
+        name: 'xiaoke_queue_stalled_total',
+        help: 'Tasks put back because their worker was lost.',
+        labels: { queue: String },
+      }),
+      wait: metrics.histogram({
+        name: 'xiaoke_queue_task_wait_seconds',
+        help: 'From enqueued to started, for first attempts.',
+        labels: { queue: String, priority: ['high', 'normal', 'low'] },
+      }),
+      duration: metrics.histogram({
+        name: 'xiaoke_queue_task_duration_seconds',
+        help: 'How long attempts ran.',
+        labels: { ...task, outcome: ['completed', 'failed', 'timeout', 'cancelled', 'expired'] },
+      }),
+      lag: metrics.histogram({
+        name: 'xiaoke_queue_schedule_lag_seconds',
+        help: 'From when a schedule was due to when it fired.',
+        labels: { schedule: String },
+      }),
+      errors: metrics.counter({
+        name: 'xiaoke_queue_backend_errors_total',
+        help: 'Calls to the backend that failed.',
+        labels: { backend: ['memory', 'redis', 'rabbitmq'], op: String },
+      }),
+    };
+  }
+
+  enqueued(queue: string, task: string, priority: 0 | 1 | 2, duplicate: boolean): void {
+    if (duplicate) {
+      this.totals.duplicates += 1;
+      return;
+    }
+    this.totals.enqueued += 1;
+    this.#sink.enqueued.inc({ queue, task, priority: priorityName(priority) });
+  }
+
+  started(task: ActiveTask): void {
+    this.totals.started += 1;
+    const { queue, name, envelope } = task;
+    this.#sink.attempts.inc({ queue, task: name });
+    if (task.attempt === 1) {
+      const wait = Math.max(0, task.startedAt - envelope.enqueuedAt) / 1_000;
+      this.#sink.wait.observe({ queue, priority: priorityName(envelope.priority) }, wait);
+    }
+  }
+
+  settled(task: ActiveTask, outcome: Outcome, durationMs: number, reason: string): void {
+    const { queue, name } = task;
+    const labels = { queue, task: name };
+    if (outcome.kind === 'return') return;
+    if (outcome.kind === 'retry') {
+      this.totals.retried += 1;
+      this.#sink.retries.inc({ ...labels, reason: outcome.counted ? 'error' : 'later' });
+      return;
+    }
+    this.totals[outcome.kind] += 1;
+    if (outcome.kind === 'dead') this.#sink.dead.inc({ ...labels, reason });
+    const how = outcome.kind === 'dead' ? (reason === 'TIMEOUT' ? 'timeout' : 'failed') : outcome.kind;
+    this.#sink.finished.inc({ ...labels, outcome: how });
+    this.#sink.duration.observe({ ...labels, outcome: how }, durationMs / 1_000);
+  }
+
+  stalled(queue: string): void {
+    this.totals.stalled += 1;
+    this.#sink.stalled.inc({ queue });
+  }
+
+  scheduleLag(schedule: string, seconds: number): void {
+    this.#sink.lag.observe({ schedule }, Math.max(0, seconds));
+  }
+
+  backendError(backend: 'memory' | 'redis', op: string): void {
+    this.totals.backendErrors += 1;
+    this.#sink.errors.inc({ backend, op });
+  }
+}
+
+function priorityName(priority: Envelope['priority']): 'high' | 'normal' | 'low' {
+  return PRIORITIES[priority] ?? 'normal';
+}

@@ -1,0 +1,205 @@
+import { sleep, type Clock, type Logger, type Random } from '@xiaoke/core';
+import type { Outcome, Session, Settlement, TurnReply } from '../backend.ts';
+import { linksOf } from '../envelope.ts';
+import { QueueError } from '../errors.ts';
+import type { ActiveTask } from './active-task.ts';
+import type { Quotas } from './quotas.ts';
+import type { Runner } from './runner.ts';
+import type { Slots, SlotTaker } from './slots.ts';
+
+/** The most that one turn settles or takes. */
+export const MAX_BATCH = 500;
+
+/** What a lane needs of its pool. */
+export interface LaneOptions {
+  readonly queue: string;
+  readonly session: Session;
+  readonly slots: Slots;
+  readonly quotas: Quotas;
+  readonly runner: Runner;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  /** The backend has the outcome. */
+  readonly settled: (task: ActiveTask, outcome: Outcome) => void;
+  /** Nothing is to be had; wake it when that may have changed. */
+  idle(lane: Lane): void;
+  readonly failed: (error: unknown) => void;
+}
+
+/**
+ * One queue as one pool sees it. At most one turn is in flight: while it flies, what finishes gathers for the next (group
+ * commit), and a slot is used again only by the turn that commits its outcome, or later.
+ */
+export class Lane implements SlotTaker {
+  readonly queue: string;
+  /** Everything claimed and not yet known to be settled. */
+  readonly tasks: Map<string, ActiveTask> = new Map();
+  /** When something may become claimable by time alone, on the monotonic clock. */
+  nextAt: number = Infinity;
+  readonly #options: LaneOptions;
+  #finished: ActiveTask[] = [];
+  #scheduled = false;
+  #turning = false;
+  #mayHaveWork = true;
+  #accepting = true;
+  #closed = false;
+  #failures = 0;
+
+  constructor(options: LaneOptions) {
+    this.queue = options.queue;
+    this.#options = options;
+  }
+
+  /** Whether it waits to be woken. */
+  get isIdle(): boolean {
+    return !this.#turning && !this.#scheduled && !this.#mayHaveWork && this.#accepting;
+  }
+
+  /** There may be work. */
+  wake(): void {
+    this.#mayHaveWork = true;
+    this.kick();
+  }
+
+  kick(): void {
+    if (this.#scheduled || this.#turning || this.#closed) return;
+    this.#scheduled = true;
+    setImmediate(() => {
+      this.#scheduled = false;
+      if (!this.#turning) void this.#run();
+    });
+  }
+
+  /** Claims no more. */
+  stopClaiming(): void {
+    this.#accepting = false;
+    this.#options.slots.leave(this);
+  }
+
+  /** Runs no more turns. */
+  close(): void {
+    this.#closed = true;
+  }
+
+  /** A claim that is no longer ours. */
+  lose(id: string): void {
+    const task = this.tasks.get(id);
+    if (task === undefined) return;
+    if (task.outcome === undefined) {
+      task.stop('lost', new QueueError('LEASE_LOST', 'The claim of this task was lost', { details: { id } }));
+      return;
+    }
+    // It was settled, and the backend no longer has the claim: either that settlement went through, or it came too late.
+    const before = this.#finished.length;
+    this.#finished = this.#finished.filter((other) => other !== task);
+    if (this.#finished.length < before) this.#forget(task, 1);
+    else this.tasks.delete(id);
+  }
+
+  async #run(): Promise<void> {
+    this.#turning = true;
+    while (!this.#closed) {
+      const batch = this.#finished.splice(0, MAX_BATCH);
+      const want = this.#want(batch.length);
+      if (batch.length === 0 && want === 0) break;
+      await this.#turn(batch, want);
+    }
+    this.#turning = false;
+    if (!this.#mayHaveWork && this.#accepting && !this.#closed) this.#options.idle(this);
+  }
+
+  /** How many slots this turn can fill: those of the tasks it settles, and free ones. */
+  #want(held: number): number {
+    const { slots } = this.#options;
+    if (!this.#accepting) return 0;
+    const over = Math.max(0, slots.used - slots.total);
+    if (slots.contended(this)) {
+      if (this.#mayHaveWork) slots.take(this, 0);
+      return 0;
+    }
+    if (!this.#mayHaveWork && held === 0) return 0;
+    const extra = this.#mayHaveWork ? slots.take(this, MAX_BATCH - held) : 0;
+    return Math.max(0, held - over) + extra;
+  }
+
+  async #turn(batch: readonly ActiveTask[], want: number): Promise<void> {
+    const { session, slots, quotas, clock } = this.#options;
+    const held = batch.length;
+    const extra = Math.max(0, want - held);
+    try {
+      const reply = await session.turn(this.queue, {
+        settlements: batch.flatMap((task) => toSettlement(task)),
+        want,
+        quotas: quotas.next(want),
+      });
+      this.#failures = 0;
+      const lost = new Set(reply.lost);
+      for (const task of batch) {
+        this.tasks.delete(task.id);
+        if (task.outcome !== undefined && !lost.has(task.id)) this.#options.settled(task, task.outcome);
+      }
+      this.#note(reply, want);
+      this.#start(reply);
+      slots.release(held + extra - reply.claims.length);
+      this.nextAt = reply.nextMs === undefined ? Infinity : clock.monotonic() + reply.nextMs;
+    } catch (error) {
+      slots.release(extra);
+      await this.#recover(batch, error);
+    }
+  }
+
+  #note(reply: TurnReply, want: number): void {
+    if (want > 0) this.#mayHaveWork = reply.claims.length === want;
+  }
+
+  #start(reply: TurnReply): void {
+    const { runner } = this.#options;
+    for (const claim of reply.claims) {
+      const task = runner.open(claim, this.queue, reply.now);
+      this.tasks.set(claim.id, task);
+      runner.start(task, (outcome) => this.#done(task, outcome));
+    }
+  }
+
+  #done(task: ActiveTask, outcome: Outcome | undefined): void {
+    if (outcome === undefined) {
+      this.#forget(task, 1);
+      return;
+    }
+    task.outcome = outcome;
+    this.#finished.push(task);
+    this.kick();
+  }
+
+  #forget(task: ActiveTask, slots: number): void {
+    if (this.tasks.get(task.id) === task) this.tasks.delete(task.id);
+    this.#options.slots.release(slots);
+    this.kick();
+  }
+
+  /** What stands is sent again; what was lost meanwhile gives its slot back. */
+  async #recover(batch: readonly ActiveTask[], error: unknown): Promise<void> {
+    const { slots, clock, random } = this.#options;
+    this.#failures += 1;
+    this.#options.failed(error);
+    const standing = batch.filter((task) => this.tasks.get(task.id) === task);
+    slots.release(batch.length - standing.length);
+    this.#finished = [...standing, ...this.#finished];
+    const delay = Math.min(50 * 2 ** Math.min(this.#failures, 6), 2_000) * (0.5 + random() / 2);
+    if (!this.#closed) await sleep(delay, { clock, ref: false });
+    // Claims may lie at the backend that we never heard of.
+    this.#mayHaveWork = true;
+  }
+}
+
+function toSettlement(task: ActiveTask): Settlement | [] {
+  if (task.outcome === undefined) return [];
+  return {
+    id: task.id,
+    token: task.claim.token,
+    priority: task.envelope.priority,
+    outcome: task.outcome,
+    links: linksOf(task.envelope),
+  };
+}
