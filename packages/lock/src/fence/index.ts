@@ -1,2 +1,2 @@
-/** Distributed locks that tell the truth: fencing tokens, local lease deadlines, deadlock detection. */
-export {};
+/** The resource side of fencing: refuses writers whose token is not the newest. */
+export { StaleTokenError } from '../errors.ts';

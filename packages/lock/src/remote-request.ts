@@ -1,0 +1,166 @@
+import type { Busy, Grant, HoldRequest, PushedGrant, ResourceRecord } from './backend.ts';
+import type { LockEngine } from './engine.ts';
+import { LockUnavailableError } from './errors.ts';
+import { elapsedSince, marginOf } from './hold.ts';
+import type { TimelineEntry } from './timeline.ts';
+
+/** How often a waiter shows that it still waits, in milliseconds. A third of what the backends give it. */
+export const WAITER_REFRESH = 2_500;
+
+/** What becomes of a request. Exactly one of these is called, once, unless it is cancelled. */
+export interface RequestOutcome {
+  onGranted(grant: Grant): void;
+  /** It was not to be queued. */
+  onBusy(busy: Busy): void;
+  onFailed(error: unknown): void;
+  /** It stands in the queue; called after every look. */
+  onQueued?(): void;
+}
+
+/**
+ * Asks the backend for one hold until it has it: once, then whenever a lease can have run out, when messages can have
+ * been missed, and every few seconds. In the ordinary case the grant is pushed and none of that happens. Every question
+ * carries the same `holdId`, so asking again after a lost answer cannot give two holds.
+ */
+export class RemoteRequest implements TimelineEntry {
+  dueAt = 0;
+  heapIndex = -1;
+  readonly request: HoldRequest;
+  /** The place in the queue at the last look, 0 before the first. */
+  position = 0;
+  /** Why the last question failed; cleared by an answer. */
+  failure: unknown;
+  readonly #engine: LockEngine;
+  readonly #outcome: RequestOutcome;
+  readonly #queue: boolean;
+  #sample: Busy | undefined;
+  #failures = 0;
+  #settled = false;
+
+  constructor(engine: LockEngine, request: HoldRequest, queue: boolean, outcome: RequestOutcome) {
+    this.#engine = engine;
+    this.request = request;
+    this.#queue = queue;
+    this.#outcome = outcome;
+  }
+
+  start(): void {
+    this.#engine.requests.set(this.request.holdId, this);
+    this.ask();
+  }
+
+  onDue(): void {
+    this.ask();
+  }
+
+  /** Looks at the truth now. */
+  ask(): void {
+    if (this.#settled) return;
+    // An answer that never comes is asked for again.
+    this.#schedule(this.#engine.options.commandTimeout, false);
+    this.#engine.backend.acquire(this.request, this.#queue).then(
+      (answer) => this.#onAnswer(answer),
+      (error: unknown) => this.#onFailure(error),
+    );
+  }
+
+  /** A grant was pushed. */
+  onPush(pushed: PushedGrant): void {
+    if (this.#settled) return;
+    const { clock } = this.#engine;
+    const sample = this.#sample;
+    if (sample !== undefined) {
+      // Between the two moments on the server, at least 99 % as long has passed here.
+      const since = Math.max(0, pushed.serverTime - sample.serverTime) * 0.99;
+      const from = { monotonic: sample.from.monotonic + since, wall: sample.from.wall + since };
+      const left = pushed.lease - marginOf(pushed.lease) - elapsedSince(from, clock);
+      if (left > pushed.lease * 0.3) {
+        const { token, lease, contended } = pushed;
+        this.#settle();
+        this.#outcome.onGranted({ kind: 'granted', token, lease, from, contended });
+        return;
+      }
+    }
+    // How much of the lease is left is not known well enough, so nobody is told before the server has renewed it.
+    this.#claim(pushed);
+  }
+
+  /** Gives up. Resolves to what the backend knew, for an error message. */
+  cancel(): Promise<(ResourceRecord & { readonly position: number }) | undefined> {
+    if (this.#settled) return Promise.resolve(undefined);
+    this.#settle();
+    return this.#engine.giveBack(this.request);
+  }
+
+  #claim(pushed: PushedGrant): void {
+    const { request } = this;
+    this.#engine.backend.claim(request, 0).then(
+      ({ held, contended, from }) => {
+        if (this.#settled) return;
+        if (!held) {
+          this.ask();
+          return;
+        }
+        this.#settle();
+        this.#outcome.onGranted({
+          kind: 'granted',
+          token: pushed.token,
+          lease: request.lease,
+          from,
+          contended,
+        });
+      },
+      (error: unknown) => this.#onFailure(error),
+    );
+  }
+
+  #onAnswer(answer: Grant | Busy): void {
+    if (this.#settled) return;
+    this.#failures = 0;
+    this.failure = undefined;
+    if (answer.kind === 'granted') {
+      this.#settle();
+      this.#outcome.onGranted(answer);
+      return;
+    }
+    if (!this.#queue) {
+      this.#settle();
+      this.#outcome.onBusy(answer);
+      return;
+    }
+    this.#sample = answer;
+    this.position = answer.position;
+    // The next one looks as soon as a lease can have run out, the others a little later, in case it is gone.
+    const turn = answer.retryAfter + 2 + Math.min(Math.max(answer.position - 1, 0), 100) * 5;
+    const refresh = WAITER_REFRESH * (0.9 + this.#engine.options.random() * 0.1);
+    this.#schedule(Math.min(turn, refresh), true);
+    this.#outcome.onQueued?.();
+  }
+
+  #onFailure(error: unknown): void {
+    if (this.#settled) return;
+    this.failure = error;
+    if (error instanceof LockUnavailableError) {
+      this.#settle();
+      this.#outcome.onFailed(error);
+      return;
+    }
+    this.#failures += 1;
+    const delay = Math.min(25 * 2 ** Math.min(this.#failures, 5), 500);
+    this.#schedule(delay * (0.5 + this.#engine.options.random() / 2), true);
+  }
+
+  #schedule(delay: number, ref: boolean): void {
+    const { waits, leases, clock } = this.#engine;
+    waits.cancel(this);
+    leases.cancel(this);
+    (ref ? waits : leases).schedule(this, clock.monotonic() + delay);
+  }
+
+  #settle(): void {
+    this.#settled = true;
+    this.#engine.waits.cancel(this);
+    this.#engine.leases.cancel(this);
+    this.#engine.requests.delete(this.request.holdId);
+  }
+}

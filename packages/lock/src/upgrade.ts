@@ -1,0 +1,117 @@
+import { onAbort, toMilliseconds } from '@xiaoke/core';
+import { Attempt, Waiting } from './attempt.ts';
+import type { Busy, Grant, HoldRequest } from './backend.ts';
+import type { LockEngine } from './engine.ts';
+import { DeadlockError, LockAbortedError, LockLostError, LockTimeoutError } from './errors.ts';
+import type { LockConfig, ResolvedConfig } from './options.ts';
+import type { Part } from './part.ts';
+import type { Solo } from './solo.ts';
+
+/** How an upgrade waits, and what its caller holds meanwhile. */
+export interface UpgradeTerms {
+  readonly config: Pick<LockConfig, 'wait' | 'signal'>;
+  readonly held: Part[];
+}
+
+/**
+ * Turns a shared hold into an exclusive one. It stands at the head of the queue and keeps its shared hold while it waits,
+ * so nobody can write in between.
+ */
+export async function upgradeHold(
+  engine: LockEngine,
+  part: Solo,
+  base: ResolvedConfig,
+  { config, held }: UpgradeTerms,
+): Promise<void> {
+  const wait = config.wait === undefined ? base.wait : toMilliseconds(config.wait, 'wait', { max: Infinity });
+  const { signal } = config;
+  const keys = [part.resource.key];
+  if (signal?.aborted) throw new LockAbortedError(keys, signal.reason);
+  const request: HoldRequest = { ...part.hold.request, mode: 'exclusive', lease: part.hold.ttl };
+  // Its own shared hold is no obstacle, so it does not count as held by the one that waits.
+  const attempt = new Attempt(
+    engine.nextId(),
+    { ...base, wait },
+    held.filter((other) => other !== part),
+    engine.clock.now(),
+  );
+  const waiting = new Waiting(part.resource, attempt);
+  waiting.blockers = () => [...engine.holdersOf(part.resource)].filter((other) => other !== part);
+  const upgrade = new Upgrade(engine, part, request, waiting);
+  const started = engine.clock.monotonic();
+  const timer =
+    wait === Infinity
+      ? undefined
+      : engine.waits.after(Math.max(wait, 1), () => {
+          const facts = { holders: [], position: 1, waitedMs: engine.clock.monotonic() - started };
+          waiting.fail(new LockTimeoutError(part.resource.key, facts));
+        });
+  const off = onAbort(signal, (reason) => waiting.fail(new LockAbortedError(keys, reason)));
+  try {
+    upgrade.ask();
+    await waiting.promise;
+  } finally {
+    off();
+    if (timer !== undefined) engine.waits.cancel(timer);
+    upgrade.stop();
+  }
+}
+
+class Upgrade {
+  readonly #engine: LockEngine;
+  readonly #part: Solo;
+  readonly #request: HoldRequest;
+  readonly #waiting: Waiting;
+  #timer: ReturnType<LockEngine['waits']['after']> | undefined;
+
+  constructor(engine: LockEngine, part: Solo, request: HoldRequest, waiting: Waiting) {
+    this.#engine = engine;
+    this.#part = part;
+    this.#request = request;
+    this.#waiting = waiting;
+    waiting.leave = () =>
+      engine.background(() => engine.backend.cancelUpgrade(request), 'give up an upgrade');
+    engine.upgrades.set(request.holdId, this);
+  }
+
+  /** Asks, again and again until it is decided; a pushed grant only makes it ask at once. */
+  ask(): void {
+    if (this.#waiting.done) return;
+    this.#schedule(this.#engine.options.commandTimeout);
+    this.#engine.backend.upgrade(this.#request).then(
+      (answer) => this.#onAnswer(answer),
+      () => this.#schedule(100),
+    );
+  }
+
+  stop(): void {
+    this.#engine.upgrades.delete(this.#request.holdId);
+    if (this.#timer !== undefined) this.#engine.waits.cancel(this.#timer);
+  }
+
+  #onAnswer(answer: Grant | Busy | 'conflict' | 'lost'): void {
+    const { hold } = this.#part;
+    const { key } = this.#part.resource;
+    if (this.#waiting.done) return;
+    if (answer === 'lost') {
+      hold.lose('stolen');
+      this.#waiting.fail(new LockLostError([key], 'stolen'));
+    } else if (answer === 'conflict') {
+      const step = { key, waitsFor: key, owner: this.#engine.processId };
+      this.#waiting.fail(new DeadlockError([step, { ...step, owner: 'another reader that upgrades' }]));
+    } else if (answer.kind === 'granted') {
+      hold.mode = 'exclusive';
+      hold.token = answer.token;
+      hold.confirm(answer.lease, answer.from);
+      this.#waiting.grant(this.#part);
+    } else {
+      this.#engine.blocked(this.#waiting);
+      this.#schedule(Math.min(answer.retryAfter + 2, 2_500));
+    }
+  }
+
+  #schedule(delay: number): void {
+    if (this.#timer !== undefined) this.#engine.waits.cancel(this.#timer);
+    this.#timer = this.#engine.waits.after(delay, () => this.ask());
+  }
+}
