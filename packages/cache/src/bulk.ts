@@ -167,7 +167,7 @@ export class Bulk {
       tally.redisHits += 1;
       return this.#found(flight, found);
     } else tally.redisStale += 1;
-    const claim = await second.claim(place, tags, found?.stamp);
+    const claim = await second.claim({ place, tags, lifetime: batch.lifetime, known: found?.stamp });
     return claim.kind === 'found' ? this.#found(flight, claim.found) : claim;
   }
 

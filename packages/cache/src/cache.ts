@@ -174,9 +174,9 @@ export class Cache<V> implements CacheManager<V> {
     const { second, options } = this.#engine;
     return {
       name: `cache:${options.name}`,
-      check: async ({ signal }): Promise<HealthIndication> => {
+      check: async (): Promise<HealthIndication> => {
         if (this.closed) return { status: 'unhealthy', code: 'CACHE_CLOSED' };
-        return second === undefined ? { status: 'healthy' } : second.health(signal);
+        return second === undefined ? { status: 'healthy' } : second.health();
       },
     };
   }

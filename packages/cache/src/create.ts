@@ -1,7 +1,8 @@
 import { processWideSync } from '@xiaoke/core';
 import { Cache } from './cache.ts';
 import type { CacheManager } from './cache-manager.ts';
-import { Engine } from './engine.ts';
+import { Engine, type MakeSecondTier } from './engine.ts';
+import { RedisTier } from './redis/redis-tier.ts';
 import { resolveCacheOptions, type CacheOptions } from './options.ts';
 
 /**
@@ -19,9 +20,12 @@ import { resolveCacheOptions, type CacheOptions } from './options.ts';
  * ```
  */
 export function createCacheManager<V = unknown>(options?: CacheOptions): CacheManager<V> {
-  const engine = new Engine(resolveCacheOptions(options), () => undefined);
+  const engine = new Engine(resolveCacheOptions(options), makeSecondTier);
   return new Cache<V>(engine, engine.root);
 }
+
+const makeSecondTier: MakeSecondTier = (options, parts) =>
+  options.redis === undefined ? undefined : new RedisTier(options.redis, options, parts);
 
 /** The cache of this process for these options, made on first use. */
 export const getCacheManager: (options?: CacheOptions) => CacheManager = processWideSync(

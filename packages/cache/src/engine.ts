@@ -1,5 +1,5 @@
 import { Background, IsolatedEmitter, type CloseOptions } from '@xiaoke/core';
-import { Captures, type Capture, type Place } from './capture.ts';
+import { Capture, Captures, type Place } from './capture.ts';
 import { CoarseTime } from './coarse-time.ts';
 import { CounterRegistry, type Counter } from './counters.ts';
 import { CacheError } from './errors.ts';
@@ -75,21 +75,23 @@ export class Engine {
       const found = await this.second.read(place);
       if (found === undefined) this.tally.redisMisses += 1;
       else if (found.freshFor > 0) this.tally.redisHits += 1;
-      return found === undefined ? undefined : this.adopt(capture, found);
+      if (found !== undefined) this.adopt(capture, found);
+      return found;
     } finally {
       this.captures.close(capture);
     }
   }
 
-  /** Keeps in the first tier what the second had. Undefined when it was overtaken on the way, so must not be used. */
-  adopt(capture: Capture, found: Found): Found | undefined {
+  /**
+   * Keeps in the first tier what the second had, unless it was overtaken on the way. Whoever asked for it may have it in any
+   * case, since he asked before that.
+   */
+  adopt(capture: Capture, found: Found): void {
+    if (!capture.intact) return;
     // The tags came with the value: it counts from the moment they were compared with their versions, which is now.
-    const kept = found.tags.length === 0 ? capture : this.captures.open(capture.place, found.tags);
-    if (kept !== capture) this.captures.close(kept);
-    if (!capture.intact) return undefined;
+    const kept = found.tags.length === 0 ? capture : new Capture(capture.place, found.tags);
     const lifetime = this.options.lifetime;
     this.first.put(kept, found.value, { freshFor: found.freshFor, lifetime, loadMs: found.loadMs });
-    return found;
   }
 
   stats(): CacheStats {
@@ -122,10 +124,11 @@ export class Engine {
         if (scope !== undefined) for (const key of keys) this.drop(scope.prefix + key);
       },
       onCounters: (versions) => this.#heardOf(versions),
-      onGap: () => {
-        this.tally.gaps += 1;
+      onGap: (first) => {
         this.counters.forgetShared();
         this.root.suspect();
+        if (first) return;
+        this.tally.gaps += 1;
         this.events.emit('gap');
       },
       onState: (state, reason) =>

@@ -179,11 +179,10 @@ export class Loading {
   async #claim(flight: Flight, request: Request, known: string | undefined): Promise<Claim> {
     const { second, time } = this.#engine;
     const { clock, random } = this.#engine.options;
+    const { tags } = flight.capture;
     const started = time.exact();
     for (;;) {
-      const claim: Claim = (await second?.claim(request.place, flight.capture.tags, known)) ?? {
-        kind: 'alone',
-      };
+      const claim: Claim = (await second?.claim({ ...request, tags, known })) ?? { kind: 'alone' };
       const waited = time.exact() - started;
       if (claim.kind !== 'busy' || waited >= request.lifetime.loaderTimeout) return claim;
       const poll = Math.min(LONGEST_POLL, Math.max(SHORTEST_POLL, waited / PATIENCE));

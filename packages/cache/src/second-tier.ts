@@ -1,5 +1,6 @@
 import type { CloseOptions, HealthIndication } from '@xiaoke/core';
 import type { Place } from './capture.ts';
+import type { Serialized } from './codec/serializer.ts';
 import type { Counter } from './counters.ts';
 import type { Lifetime } from './lifetime.ts';
 import type { RedisTierStats } from './stats.ts';
@@ -23,6 +24,17 @@ export interface Draft {
   readonly lifetime: Lifetime;
   readonly loadMs?: number | undefined;
   readonly tags: readonly Counter[];
+  /** What `serialize` gave for the value, if it was asked before. */
+  readonly serialized?: Serialized | undefined;
+}
+
+/** Who wants to load what. */
+export interface ClaimRequest {
+  readonly place: Place;
+  readonly tags: readonly Counter[];
+  readonly lifetime: Lifetime;
+  /** The stamp of a value that counts as none. */
+  readonly known: string | undefined;
 }
 
 /** What became of a write: `away` when the second tier could not be reached. */
@@ -50,8 +62,8 @@ export interface SecondTierListener {
   onKeys(path: string, keys: readonly string[]): void;
   /** Another process invalidated these counters; the versions are theirs now. */
   onCounters(versions: readonly (readonly [id: string, version: number])[]): void;
-  /** Messages were missed: nothing in the first tier may be trusted. */
-  onGap(): void;
+  /** Messages were missed, or none were heard so far: nothing in the first tier may be trusted. */
+  onGap(first: boolean): void;
   onState(state: 'up' | 'down', reason?: string): void;
   onReject(place: Place, reason: string): void;
 }
@@ -66,18 +78,18 @@ export interface SecondTier {
   /** Invalidations that wait for the tier to come back. */
   readonly pending: number;
   /** @throws CacheError `SERIALIZATION`, before anything is written */
-  check(value: unknown): void;
+  serialize(value: unknown): Serialized;
   ready(timeout: number): Promise<boolean>;
   /** Reads in the same turn of the event loop share one round trip. */
   read(place: Place): Promise<Found | undefined>;
-  /** One attempt. A value whose stamp is `known` counts as none. */
-  claim(place: Place, tags: readonly Counter[], known: string | undefined): Promise<Claim>;
+  /** One attempt. */
+  claim(request: ClaimRequest): Promise<Claim>;
   write(drafts: readonly Draft[]): Promise<readonly WriteOutcome[]>;
   /** Whether each was there. */
   remove(places: readonly Place[]): Promise<readonly boolean[]>;
   invalidate(counters: readonly Counter[]): Promise<void>;
   /** Puts off the end of an idle value. Fire and forget. */
   touch(place: Place, idleTtl: number): void;
-  health(signal: AbortSignal): Promise<HealthIndication>;
+  health(): Promise<HealthIndication>;
   close(options?: CloseOptions): Promise<void>;
 }

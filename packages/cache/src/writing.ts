@@ -70,9 +70,9 @@ export class Writing {
     checkValue(value);
     const lifetime = resolveLifetime(own, resolveLifetime(common, this.#engine.options.lifetime));
     const tags = this.#engine.tagsOf(checkTags(own?.tags ?? common?.tags));
-    this.#engine.second?.check(value);
+    const serialized = this.#engine.second?.serialize(value);
     const freshFor = this.#keeper.jittered(lifetime.ttl, lifetime.ttlJitter);
-    return { place: { scope, key, full: scope.prefix + key }, value, freshFor, lifetime, tags };
+    return { place: { scope, key, full: scope.prefix + key }, value, freshFor, lifetime, tags, serialized };
   }
 
   // What is written here wins over every load that runs.

@@ -1,0 +1,59 @@
+import { codecById, compress, expand, type Compression } from './compression.ts';
+import type { StoredRecord } from './record.ts';
+import { fromBytes, toBytes, type Serialized, type Serializer } from './serializer.ts';
+
+/** How values are packed. */
+export interface ValueCodecOptions {
+  readonly serializer: Serializer;
+  readonly compression: Compression;
+  readonly maxValueBytes: number;
+  /** Told of each compression that was worth it. */
+  readonly onCompressed?: (before: number, after: number) => void;
+}
+
+/** The payload of a record. */
+export type Packed = Pick<StoredRecord, 'format' | 'codec' | 'rawLength' | 'bytes'>;
+
+// An absent value: the answer of a loader that found nothing.
+const ABSENT: Serialized = { format: 0, bytes: Buffer.alloc(0) };
+
+/** Values to payloads and back. */
+export class ValueCodec {
+  readonly #options: ValueCodecOptions;
+
+  constructor(options: ValueCodecOptions) {
+    this.#options = options;
+  }
+
+  /** @throws CacheError `SERIALIZATION` */
+  serialize(value: unknown): Serialized {
+    return value === undefined ? ABSENT : toBytes(this.#options.serializer, value);
+  }
+
+  /** Undefined when it is larger than what may be stored. */
+  async pack({ format, bytes }: Serialized): Promise<Packed | undefined> {
+    if (bytes.length > this.#options.maxValueBytes) return undefined;
+    const smaller = await compress(this.#options.compression, bytes);
+    if (smaller === undefined) return { format, codec: 0, rawLength: bytes.length, bytes };
+    this.#options.onCompressed?.(bytes.length, smaller.length);
+    const codec = this.#options.compression.codec?.id ?? 0;
+    return { format, codec, rawLength: bytes.length, bytes: smaller };
+  }
+
+  /** The value, or a promise of it when there is much to expand. Throws or rejects when the payload is no good. */
+  unpack({ format, codec, rawLength, bytes }: Packed): unknown {
+    if (rawLength > this.#options.maxValueBytes) throw new RangeError('larger than maxValueBytes');
+    if (format === ABSENT.format) return undefined;
+    if (codec === 0) return this.#restore(format, bytes, rawLength);
+    const algorithm = codecById(codec);
+    if (algorithm === undefined) throw new TypeError(`unknown compression ${codec}`);
+    const expanded = expand(algorithm, bytes, rawLength);
+    if (Buffer.isBuffer(expanded)) return this.#restore(format, expanded, rawLength);
+    return expanded.then((raw) => this.#restore(format, raw, rawLength));
+  }
+
+  #restore(format: number, raw: Buffer, length: number): unknown {
+    if (raw.length !== length) throw new RangeError('the length is not the stored one');
+    return fromBytes(this.#options.serializer, { format, bytes: raw });
+  }
+}

@@ -1,0 +1,26 @@
+/** The time of the Redis server, as this process can tell it without asking: two processes never compare their own clocks. */
+export class ServerTime {
+  readonly #exact: () => number;
+  #offset = 0;
+
+  /** @param exact - a clock of this process that never jumps, in milliseconds */
+  constructor(exact: () => number) {
+    this.#exact = exact;
+  }
+
+  /** Milliseconds since the epoch. */
+  now(): number {
+    return this.#exact() + this.#offset;
+  }
+
+  /** Sets it by the reply to a TIME command sent at `sentAt`: the server read its clock half way through. */
+  set(reply: unknown, sentAt: number): void {
+    if (!Array.isArray(reply)) return;
+    const server = Number(reply[0]) * 1_000 + Number(reply[1]) / 1_000;
+    if (Number.isFinite(server)) this.#offset = server - (sentAt + this.#exact()) / 2;
+  }
+
+  exact(): number {
+    return this.#exact();
+  }
+}

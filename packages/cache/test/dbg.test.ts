@@ -1,0 +1,20 @@
+import { it } from 'vitest';
+import { startRedis } from '@xiaoke/test-servers';
+import { createCacheManager } from '../src/index.ts';
+it('x', async () => {
+  const redis = await startRedis();
+  const cache = createCacheManager({ redis: redis.url });
+  console.log(await cache.ready());
+  redis.pause();
+  let t = performance.now();
+  await cache.close();
+  console.log('close', performance.now() - t);
+  t = performance.now();
+  await redis.stop();
+  console.log('stop', performance.now() - t);
+  const c2 = createCacheManager({ redis: 'redis://127.0.0.1:1' });
+  t = performance.now();
+  console.log(await c2.ready({ timeout: 20 }), performance.now() - t);
+  await c2.close();
+  console.log('close', performance.now() - t);
+});

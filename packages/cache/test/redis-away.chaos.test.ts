@@ -1,0 +1,127 @@
+import { eventually } from '@xiaoke/core/testing';
+import { chaosProxy, startRedis, type RedisServer } from '@xiaoke/test-servers';
+import { expect, it } from 'vitest';
+import { deferred, fresh, make } from './support/caches.ts';
+
+/** Milliseconds `work` takes. */
+async function timed(work: () => Promise<unknown>): Promise<number> {
+  const start = performance.now();
+  await work();
+  return performance.now() - start;
+}
+
+async function connected(redis: RedisServer, options = {}): Promise<ReturnType<typeof make<string>>> {
+  const cache = make<string>({ redis: redis.url, namespace: fresh(), ...options });
+  expect(await cache.ready()).toBe(true);
+  return cache;
+}
+
+it('a frozen Redis costs one call at most 100 ms, and then nothing; once it answers again it is used', async () => {
+  await using redis = await startRedis();
+  const cache = await connected(redis);
+  await cache.set('hot', 'v');
+  redis.pause();
+  const first = await timed(() => cache.getOrSet('cold', () => 'loaded'));
+  expect(first).toBeLessThan(100);
+  const later: number[] = [];
+  for (let i = 0; i < 50; i += 1) later.push(await timed(() => cache.getOrSet(`cold-${i}`, () => 'loaded')));
+  expect(later.toSorted((a, b) => a - b)[45]).toBeLessThan(5);
+  expect(await cache.get('hot')).toBe('v');
+  expect(cache.stats().redis.state).toBe('down');
+  redis.resume();
+  const back = await timed(() => eventually(() => cache.stats().redis.state === 'up'));
+  expect(back).toBeLessThan(3_000);
+  await cache.set('again', 'v');
+  expect(await redis.cli('EXISTS', `xc:x`)).toBe('0');
+});
+
+it('a dead Redis costs no call more than 100 ms, at any moment, and a load that runs is given to its callers', async () => {
+  await using redis = await startRedis();
+  const cache = await connected(redis);
+  const started = deferred();
+  const go = deferred();
+  const loading = cache.getOrSet('k', async () => {
+    started.resolve();
+    await go.promise;
+    return 'loaded';
+  });
+  await started.promise;
+  await redis.kill();
+  go.resolve();
+  expect(await timed(() => loading)).toBeLessThan(100);
+  expect(await loading).toBe('loaded');
+  expect(await timed(() => cache.getOrSet('j', () => 'loaded'))).toBeLessThan(100);
+  expect(await timed(() => cache.set('s', 'v'))).toBeLessThan(100);
+  expect(await timed(() => cache.delete('s'))).toBeLessThan(100);
+  expect(await timed(() => cache.invalidateTags('t'))).toBeLessThan(100);
+  expect(await timed(() => cache.clear())).toBeLessThan(100);
+  expect(cache.stats().redis.pendingInvalidations).toBeGreaterThan(0);
+  expect(await cache.healthIndicator().check({ signal: AbortSignal.timeout(1_000) })).toEqual({
+    status: 'degraded',
+    code: 'CACHE_INVALIDATIONS_PENDING',
+  });
+});
+
+it('a Redis that was never there costs the first call at most 100 ms', async () => {
+  const cache = make<string>({ redis: 'redis://127.0.0.1:1', namespace: fresh() });
+  await eventually(() => cache.stats().redis.state !== 'connecting');
+  expect(await timed(() => cache.getOrSet('k', () => 'loaded'))).toBeLessThan(100);
+  expect(await cache.ready({ timeout: 20 })).toBe(false);
+});
+
+it('what was deleted while Redis was away is gone when it comes back with its old data', async () => {
+  await using redis = await startRedis({ appendonly: 'always' });
+  const namespace = fresh();
+  const a = await connected(redis, { namespace });
+  const b = await connected(redis, { namespace });
+  await a.set('k', 'old');
+  await a.set('tagged', 'old', { tags: ['t'] });
+  expect(await b.get('k')).toBe('old');
+  redis.pause();
+  await a.delete('k');
+  await a.invalidateTags('t');
+  expect(await a.get('k')).toBeUndefined();
+  expect(a.stats().redis.pendingInvalidations).toBe(2);
+  redis.resume();
+  const seen = new Set<unknown>();
+  await eventually(async () => {
+    seen.add(await a.get('k'));
+    seen.add(await a.get('tagged'));
+    return a.stats().redis.state === 'up';
+  });
+  seen.add(await a.get('k'));
+  expect(seen).toEqual(new Set([undefined]));
+  await eventually(async () => (await b.get('k')) === undefined && (await b.get('tagged')) === undefined, {
+    timeout: 3_000,
+  });
+});
+
+it('more invalidations than are kept invalidate everything', async () => {
+  await using redis = await startRedis();
+  const cache = await connected(redis, { maxPendingInvalidations: 10 });
+  await cache.set('untouched', 'v');
+  redis.pause();
+  await cache.deleteMany(Array.from({ length: 20 }, (_, i) => `k${i}`));
+  expect(cache.stats().redis.pendingInvalidations).toBe(1);
+  redis.resume();
+  await eventually(() => cache.stats().redis.state === 'up');
+  await eventually(async () => (await cache.get('untouched')) === undefined);
+});
+
+it('a connection that swallows everything is replaced', async () => {
+  await using redis = await startRedis();
+  await using proxy = await chaosProxy({ target: redis });
+  const cache = make<string>({ redis: proxy.url('redis'), namespace: fresh() });
+  expect(await cache.ready()).toBe(true);
+  proxy.halfOpen(true);
+  expect(await timed(() => cache.getOrSet('k', () => 'v'))).toBeLessThan(100);
+  proxy.halfOpen(false);
+  await eventually(() => cache.stats().redis.state === 'up', { timeout: 8_000 });
+});
+
+it('close() is quick with a frozen Redis', async () => {
+  await using redis = await startRedis();
+  const cache = await connected(redis);
+  redis.pause();
+  expect(await timed(() => cache.close())).toBeLessThan(1_500);
+});
