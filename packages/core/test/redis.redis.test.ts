@@ -57,6 +57,15 @@ test.each([5, null, [], 'localhost:6379', 'http://user:hunter2@host', 'redis://'
   },
 );
 
+test('closing while there is no server to connect to takes no time', async () => {
+  const connection = await openRedis('redis://127.0.0.1:1', { load });
+  await connection.client.connect().catch(() => {});
+  await eventually(() => connection.client.status === 'reconnecting');
+  const start = performance.now();
+  await connection.close(5_000);
+  expect(performance.now() - start).toBeLessThan(2_000);
+});
+
 test('close is bounded while the server does not answer', async () => {
   const frozen = await startRedis();
   const connection = await openRedis(frozen.url, { load });
