@@ -98,14 +98,16 @@ it('what was deleted while Redis was away is gone when it comes back with its ol
 
 it('more invalidations than are kept invalidate everything', async () => {
   await using redis = await startRedis();
-  const cache = await connected(redis, { maxPendingInvalidations: 10 });
-  await cache.set('untouched', 'v');
+  const namespace = fresh();
+  const a = await connected(redis, { namespace, maxPendingInvalidations: 10 });
+  const b = await connected(redis, { namespace });
+  await b.set('untouched', 'v');
   redis.pause();
-  await cache.deleteMany(Array.from({ length: 20 }, (_, i) => `k${i}`));
-  expect(cache.stats().redis.pendingInvalidations).toBe(1);
+  await a.deleteMany(Array.from({ length: 20 }, (_, i) => `k${i}`));
+  expect(a.stats().redis.pendingInvalidations).toBe(1);
   redis.resume();
-  await eventually(() => cache.stats().redis.state === 'up');
-  await eventually(async () => (await cache.get('untouched')) === undefined);
+  await eventually(() => a.stats().redis.state === 'up');
+  await eventually(async () => (await b.get('untouched')) === undefined);
 });
 
 it('a connection that swallows everything is replaced', async () => {

@@ -3,7 +3,7 @@ import { expect, it } from 'vitest';
 import { deferred, fleet } from './support/caches.ts';
 
 it('what one process writes another reads', async () => {
-  const [a, b] = await fleet<unknown>(2);
+  const [a, b] = await fleet(2);
   await a.set('k', { n: 1 });
   expect(await b.get('k')).toEqual({ n: 1 });
   // The message about the write may still be on its way, and overtake the first read.

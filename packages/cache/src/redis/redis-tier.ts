@@ -1,5 +1,11 @@
 import { randomBytes } from 'node:crypto';
-import { toMilliseconds, withTimeout, type CloseOptions, type HealthIndication, type Random } from '@xiaoke/core';
+import {
+  toMilliseconds,
+  withTimeout,
+  type CloseOptions,
+  type HealthIndication,
+  type Random,
+} from '@xiaoke/core';
 import { openRedis, RedisScript, type RedisLike, type RedisOption } from '@xiaoke/core/redis';
 import type { Place } from '../capture.ts';
 import { stampOf } from '../codec/record.ts';

@@ -12,7 +12,7 @@ afterEach(async () => {
 /** A cache that is closed after the test. */
 export function make<V = unknown>(options: CacheOptions = {}): CacheManager<V> {
   const cache = createCacheManager<V>(options);
-  open.push(cache as CacheManager);
+  open.push(cache);
   return cache;
 }
 
