@@ -1,9 +1,10 @@
 import { processWide } from '@xiaoke/core';
-import { ConfigInvalidError } from './errors.ts';
+import { ConfigInvalidError, StoreUnavailableError } from './errors.ts';
 import { HotConfigManager } from './hot-config-manager.ts';
 import type { ConfigManager } from './manager.ts';
 import { MemoryConfigStore } from './memory/memory-store.ts';
 import { resolveConfigOptions, type ConfigManagerOptions, type ResolvedOptions } from './options.ts';
+import { RedisConfigStore } from './redis/redis-store.ts';
 import { RuntimeControl } from './runtime-control.ts';
 import { SourceSet } from './source-set.ts';
 import { makeSlot } from './source.ts';
@@ -79,18 +80,52 @@ async function begin(updates: Updates, runtime: RuntimeControl, store: ConfigSto
   const start = { kind: 'start', source: 'start' } as const;
   const error = await updates.settle(new Map([[runtime.slot, start]]), runtime.known.version);
   if (error instanceof ConfigInvalidError) throw error;
+  const refresh = coalesced(updates, runtime);
   await store.follow({
     onHint: () => {
       if (updates.closed) return;
-      updates.background.run(() => updates.serial.run(() => runtime.refresh()), 'follow the store');
+      updates.background.run(() => follow(updates, runtime, refresh), 'follow the store');
     },
     onAvailable: () => updates.mark(runtime.slot, undefined),
-    onUnavailable: (message) => updates.mark(runtime.slot, { code: 'CONFIG_STORE_UNAVAILABLE', message }),
+    onUnavailable: (reason) => markUnavailable(updates, runtime, reason),
   });
 }
 
+async function follow(
+  updates: Updates,
+  runtime: RuntimeControl,
+  refresh: () => Promise<void>,
+): Promise<void> {
+  try {
+    await refresh();
+    updates.mark(runtime.slot, undefined);
+  } catch (error) {
+    if (!(error instanceof StoreUnavailableError)) throw error;
+    if (!updates.closed) markUnavailable(updates, runtime, error.message);
+  }
+}
+
+function markUnavailable(updates: Updates, runtime: RuntimeControl, message: string): void {
+  updates.mark(runtime.slot, { code: 'CONFIG_STORE_UNAVAILABLE', message });
+}
+
+/** However many ask while one run waits for its turn, that one run serves them all. */
+function coalesced(updates: Updates, runtime: RuntimeControl): () => Promise<void> {
+  let waiting: Promise<void> | undefined;
+  return async () => {
+    waiting ??= updates.serial.run(async () => {
+      waiting = undefined;
+      if (!updates.closed) await runtime.refresh();
+    });
+    await waiting;
+  };
+}
+
 async function openStore(options: ResolvedOptions): Promise<ConfigStore> {
-  return options.store ?? new MemoryConfigStore(options.clock);
+  const { redis, store, clock, random, logger, namespace, environment, storeTimeout: timeout } = options;
+  if (store !== undefined) return store;
+  if (redis === undefined) return new MemoryConfigStore(clock);
+  return await RedisConfigStore.open({ redis, namespace, environment, timeout, clock, random, logger });
 }
 
 /** The process-wide manager for a Redis address (or for none), made on first use. */

@@ -18,8 +18,11 @@ export interface Regression {
   readonly from: number;
   /** The version the store had. */
   readonly to: number;
-  /** `restored`: the store's own past, so the lost versions were put back. `adopted`: somebody went another way, so the store won. */
-  readonly action: 'restored' | 'adopted';
+  /**
+   * `restored`: the store had fallen back to its own past, and what it lost was put back. `merged`: somebody had committed
+   * meanwhile, and their changes were put on top of what was lost.
+   */
+  readonly action: 'restored' | 'merged';
 }
 
 /** The events of a manager, beside `error`. */

@@ -12,7 +12,7 @@ export type { ConfigListener, ConfigManager, ConfigRef, SubscribeOptions } from 
 export type { ConfigManagerOptions } from './options.ts';
 export type { EnvMapping, EnvMappingOptions, EnvVariables } from './env-mapping.ts';
 export { ConfigFormat } from './format.ts';
-export type { FileSourceOptions } from './file/file-source.ts';
+export type { FileSourceOptions } from './file/file-slots.ts';
 export type { RemoteHeaders, RemoteSourceOptions } from './http/remote-options.ts';
 export type { ConfigSource, SourceProblem } from './source.ts';
 export type { ListMerge } from './merge.ts';

@@ -4,7 +4,7 @@ import type { ConfigChange } from './change.ts';
 import type { Change } from './diff.ts';
 import type { ConfigEvents } from './events.ts';
 import type { Explanation } from './explain.ts';
-import type { FileSourceOptions } from './file/file-source.ts';
+import type { FileSourceOptions } from './file/file-slots.ts';
 import type { ConfigFormat } from './format.ts';
 import type { Guard } from './guards.ts';
 import type { VersionInfo } from './history.ts';

@@ -2,7 +2,13 @@ import { randomUUID } from 'node:crypto';
 import { InvalidOptionError, sleep } from '@xiaoke/core';
 import { differences, toMaskedChanges, type Change } from './diff.ts';
 import type { Engine } from './engine.ts';
-import { ConfigInvalidError, ConflictError, ShadowedError, VersionNotFoundError } from './errors.ts';
+import {
+  ConfigInvalidError,
+  ConflictError,
+  ShadowedError,
+  StoreUnavailableError,
+  VersionNotFoundError,
+} from './errors.ts';
 import type { Regression } from './events.ts';
 import type { Layer } from './layer.ts';
 import { mergeLayers } from './merge.ts';
@@ -11,6 +17,7 @@ import { formatPath, isWithin, parsePath, valueAt, type PathInput } from './path
 import { digestOf, RuntimeValues } from './runtime-values.ts';
 import { makeSlot, type SourceSlot } from './source.ts';
 import {
+  joinTrails,
   nextTrail,
   trailMark,
   type CommitKind,
@@ -63,6 +70,7 @@ interface Plan {
 
 const EMPTY_DOCUMENT = RuntimeValues.empty.serialize();
 const ATTEMPTS = 32;
+const AGREEMENT_ROUNDS = 8;
 const MAX_KNOWN_MARKS = 10_000;
 
 /** The head of a store that holds nothing. */
@@ -140,22 +148,38 @@ export class RuntimeControl {
 
   /** Compares with the store and agrees with it; called on every hint, on every reconnection and from time to time. */
   async refresh(): Promise<void> {
-    await this.reconcile(await this.#host.store.read());
+    // Each round ends in agreement unless another process wrote in between.
+    for (let round = 0; round < AGREEMENT_ROUNDS; round += 1) {
+      if (await this.#agree(await this.#host.store.read())) return;
+    }
   }
 
-  /** Adopts what the store has, unless it merely lost what this process still knows: then that is put back. */
-  async reconcile(head: StoreHead | undefined): Promise<void> {
+  /** Takes what the store has over, or puts back what it lost; gives whether both are at one now. */
+  async #agree(head: StoreHead | undefined): Promise<boolean> {
     const { known } = this;
     const there = head ?? EMPTY_HEAD;
-    if (there.version === known.version && there.digest === known.digest) return;
-    if (head !== undefined && digestOf(head.document) !== head.digest) {
-      throw new InvalidOptionError('store', 'holds a document that does not match its digest');
+    if (there.version === known.version && there.digest === known.digest) return true;
+    const readable = isReadable(there);
+    if (there.version > known.version) {
+      if (!readable) throw new StoreUnavailableError('read', 'its document is damaged');
+      if (this.#isFork(there)) return await this.#merge(there);
+      await this.#adopt(there);
+      return true;
     }
-    if (there.version > known.version) return await this.#adopt(there);
+    // What lies behind is the store's own past, or damaged, or a new history that began after a loss.
     const ownPast = there.version === 0 || this.#marks.has(trailMark(there.version, there.digest));
-    if (there.version < known.version && ownPast) return await this.#restore(there);
-    this.#host.onRegression({ from: known.version, to: there.version, action: 'adopted' });
-    await this.#adopt(there);
+    return await (ownPast || !readable ? this.#restore(there) : this.#merge(there));
+  }
+
+  /** Whether `there` is known not to come after what is known here. */
+  #isFork(there: StoreHead): boolean {
+    const { known } = this;
+    if (known.version === 0 || there.trail.includes(trailMark(known.version, known.digest))) return false;
+    // A trail that does not reach back to us tells nothing; then the store is believed.
+    return (
+      there.version === known.version + 1 ||
+      there.trail.some((mark) => Number.parseInt(mark, 10) <= known.version)
+    );
   }
 
   /** Takes over `head` as what the store holds, and tries to put it in force. */
@@ -170,33 +194,64 @@ export class RuntimeControl {
     await this.#host.offer(this.#layerOf(values), this.known.version);
   }
 
-  /** Starts from a copy kept on disk; the store is compared with it as soon as it answers. */
+  /** Starts from what the store holds, or from a copy kept on disk. */
   begin(head: StoreHead): void {
+    if (!isReadable(head)) throw new StoreUnavailableError('read', 'its document is damaged');
     this.#learn(head);
     this.slot.latest = this.#layerOf(RuntimeValues.parse(head.document));
   }
 
-  async #restore(there: StoreHead): Promise<void> {
+  /** Puts back what is known here and the store lost. */
+  async #restore(there: StoreHead): Promise<boolean> {
+    const reason = `the store had fallen back to version ${there.version}`;
+    if (!(await this.#commitKnown(this.known, there, reason))) return false;
+    this.#regressed(there, 'restored');
+    return true;
+  }
+
+  /**
+   * The store lost versions, and somebody committed before they were put back: their changes go on top of ours, so that
+   * neither is lost.
+   */
+  async #merge(there: StoreHead): Promise<boolean> {
     const { known } = this;
-    const { store, options, onRegression } = this.#host;
+    const common = there.trail.find((mark) => this.#marks.has(mark));
+    const base =
+      common === undefined ? undefined : await this.#host.store.document(Number.parseInt(common, 10));
+    const before = base === undefined ? RuntimeValues.empty : RuntimeValues.parse(base);
+    const merged = RuntimeValues.parse(known.document).apply(before, RuntimeValues.parse(there.document));
+    const document = merged.serialize();
+    const version = Math.max(known.version, there.version) + 1;
+    const head = {
+      version,
+      digest: digestOf(document),
+      document,
+      trail: joinTrails(nextTrail(there), nextTrail(known)),
+    };
+    if (!(await this.#commitKnown(head, there, `the store had lost versions up to ${known.version}`)))
+      return false;
+    this.#regressed(there, 'merged');
+    await this.#adopt(head);
+    return true;
+  }
+
+  async #commitKnown(head: StoreHead, there: StoreHead, reason: string): Promise<boolean> {
+    const { store, options } = this.#host;
     const outcome = await store.commit({
       expected: there,
-      document: known.document,
-      digest: known.digest,
-      trail: known.trail,
-      version: known.version,
-      meta: { kind: 'restore', paths: [], reason: `the store had fallen back to version ${there.version}` },
+      document: head.document,
+      digest: head.digest,
+      trail: head.trail,
+      version: head.version,
+      meta: { kind: 'restore', paths: [], reason },
       request: randomUUID(),
       maxVersions: options.maxVersions,
     });
-    onRegression({ from: known.version, to: there.version, action: 'restored' });
-    // Another process was first; what it put there is looked at next.
-    if (outcome.outcome === 'conflict') await this.#later();
+    return outcome.outcome === 'committed';
   }
 
-  async #later(): Promise<void> {
-    const head = await this.#host.store.read();
-    if (head !== undefined && head.version >= this.known.version) await this.reconcile(head);
+  #regressed(there: StoreHead, action: Regression['action']): void {
+    this.#host.onRegression({ from: this.known.version, to: there.version, action });
   }
 
   #learn(head: StoreHead): void {
@@ -245,6 +300,16 @@ export class RuntimeControl {
   async diff(from: number, to: number): Promise<Change[]> {
     const [before, after] = [await this.documentOf(from), await this.documentOf(to)];
     return toMaskedChanges(differences(treeOf(before), treeOf(after)), this.#host.engine.secrets);
+  }
+}
+
+function isReadable(head: StoreHead): boolean {
+  if (digestOf(head.document) !== head.digest) return false;
+  try {
+    RuntimeValues.parse(head.document);
+    return true;
+  } catch {
+    return false;
   }
 }
 

@@ -84,6 +84,19 @@ export class RuntimeValues {
     return new RuntimeValues(values);
   }
 
+  /** With everything that differs between `before` and `after` done to these values too. */
+  apply(before: RuntimeValues, after: RuntimeValues): RuntimeValues {
+    let result = new RuntimeValues(this.#values);
+    for (const path of before.paths) if (!after.#values.has(path)) result = result.unset(path);
+    for (const path of after.paths) {
+      const next = after.#values.get(path)?.value ?? null;
+      const old = before.#values.get(path)?.value;
+      if (JSON.stringify(sortKeys(next)) !== JSON.stringify(old && sortKeys(old)))
+        result = result.set(path, next);
+    }
+    return result;
+  }
+
   /** The one text form: keys in order, so that equal values have equal digests. */
   serialize(): string {
     const values = Object.fromEntries(

@@ -1,8 +1,9 @@
-import { InvalidOptionError } from '@xiaoke/core';
+import { InvalidOptionError, type Timer } from '@xiaoke/core';
 import type { ChangeCause } from './change.ts';
 import { ConfigError, ConfigInvalidError, ConfigParseError, ConfigSourceError } from './errors.ts';
-import { addFileSlots } from './file/file-slots.ts';
-import type { FileSourceOptions } from './file/file-source.ts';
+import { openFiles, type FileSourceOptions } from './file/file-slots.ts';
+import type { FileWatch } from './file/file-watch.ts';
+import { FolderWatch } from './file/folder-watch.ts';
 import type { ConfigFormat } from './format.ts';
 import type { RemoteSourceOptions } from './http/remote-options.ts';
 import type { ResolvedOptions } from './options.ts';
@@ -15,14 +16,22 @@ import type { Updates } from './updates.ts';
 export class SourceSet {
   readonly #updates: Updates;
   readonly #options: ResolvedOptions;
+  readonly #folders: FolderWatch;
+  readonly #watched = new Set<FileWatch>();
+  #safetyPoll: Timer | undefined;
 
   constructor(updates: Updates, options: ResolvedOptions) {
     this.#updates = updates;
     this.#options = options;
+    this.#folders = new FolderWatch(options.clock, options.logger);
   }
 
   async addFile(path: string, format: ConfigFormat | undefined, options: FileSourceOptions): Promise<void> {
-    const slots = await addFileSlots({ path, format, options }, this.#updates, this.#options);
+    const slots = await openFiles(
+      { path, format, options },
+      { updates: this.#updates, options: this.#options, folders: this.#folders, watched: this.#watched },
+    );
+    this.#startSafetyPoll();
     await this.#admit(slots, 'file');
   }
 
@@ -56,7 +65,9 @@ export class SourceSet {
     const { serial, engine } = this.#updates;
     await serial.run(async () => {
       const slots = engine.slots.filter((slot) => slot.reload !== undefined);
-      await Promise.all(slots.map(async (slot) => await slot.reload?.()));
+      const results = await Promise.allSettled(slots.map(async (slot) => await this.#load(slot)));
+      const failed = results.find((result) => result.status === 'rejected');
+      if (failed !== undefined) throw failed.reason;
       const causes = new Map(slots.map((slot) => [slot, causeOf(slot)] as const));
       const error = await this.#updates.settle(causes, engine.current.version);
       if (error !== undefined) throw error;
@@ -64,8 +75,29 @@ export class SourceSet {
     });
   }
 
+  async #load(slot: SourceSlot): Promise<void> {
+    try {
+      await slot.reload?.();
+    } catch (error) {
+      if (error instanceof ConfigError) this.#updates.fail(slot, error, causeOf(slot));
+      throw error;
+    }
+  }
+
   async close(): Promise<void> {
+    this.#safetyPoll?.cancel();
+    await this.#folders.close();
     await Promise.allSettled(this.#updates.engine.slots.map(async (slot) => await slot.close?.()));
+  }
+
+  /** Finds what no event told: on network file systems, after an overflow, where folders cannot be watched. */
+  #startSafetyPoll(): void {
+    const { clock, safetyPoll } = this.#options;
+    this.#safetyPoll ??= clock
+      .setInterval(() => {
+        for (const file of this.#watched) file.look();
+      }, safetyPoll)
+      .unref();
   }
 
   /** Makes slots part of the configuration, or takes them out again and throws what is wrong. */

@@ -113,3 +113,12 @@ export function nextTrail(head: StoreHead): string[] {
 export function trailMark(version: number, digest: string): string {
   return `${version}:${digest.slice(0, 16)}`;
 }
+
+/** The trail of a version that comes after two others: both find themselves in it. */
+export function joinTrails(one: readonly string[], other: readonly string[]): string[] {
+  const marks = new Set<string>();
+  for (let index = 0; index < Math.max(one.length, other.length); index += 1) {
+    for (const mark of [one[index], other[index]]) if (mark !== undefined) marks.add(mark);
+  }
+  return [...marks].slice(0, TRAIL_LENGTH);
+}

@@ -101,6 +101,8 @@ export class Updates {
   /** Marks a source as out of reach, or back, without an update. */
   mark(slot: SourceSlot, problem: { readonly code: string; readonly message: string } | undefined): void {
     if (problem?.code === slot.problem?.code) return;
+    // A document that was refused stays refused when its source answers again.
+    if (slot.problem !== undefined && !STALE_CODES.has(slot.problem.code)) return;
     slot.problem = problem && { ...problem, since: this.#options.clock.now() };
     this.checkState();
   }

@@ -1,15 +1,23 @@
-import { readFile } from 'node:fs/promises';
 import { basename, dirname, extname, join, resolve } from 'node:path';
 import { InvalidOptionError } from '@xiaoke/core';
-import { codeOf } from '../environment.ts';
-import { ConfigSourceError } from '../errors.ts';
+import type { ChangeCause } from '../change.ts';
+import { ConfigError } from '../errors.ts';
 import { formatOfFile, isConfigFormat, type ConfigFormat } from '../format.ts';
 import type { Layer, LayerKind } from '../layer.ts';
 import type { ResolvedOptions } from '../options.ts';
 import { decodeText, parseDocumentText } from '../parse/parse-document.ts';
 import { makeSlot, type SourceSlot } from '../source.ts';
 import type { Updates } from '../updates.ts';
-import type { FileSourceOptions } from './file-source.ts';
+import { FileWatch } from './file-watch.ts';
+import type { FolderWatch } from './folder-watch.ts';
+
+/** How a file is watched. */
+export interface FileSourceOptions {
+  /** @default true */
+  readonly watch?: boolean;
+  /** Whether the file may be missing, now and later. @default false */
+  readonly optional?: boolean;
+}
 
 /** What `addFileSource` was given. */
 export interface FileRequest {
@@ -18,12 +26,17 @@ export interface FileRequest {
   readonly options: FileSourceOptions;
 }
 
-/** Loads a file and its overlays; each is a slot of its own. */
-export async function addFileSlots(
-  request: FileRequest,
-  _updates: Updates,
-  options: ResolvedOptions,
-): Promise<SourceSlot[]> {
+/** What the files of one manager share. */
+export interface FileContext {
+  readonly updates: Updates;
+  readonly options: ResolvedOptions;
+  readonly folders: FolderWatch;
+  /** The files to look at from time to time. */
+  readonly watched: Set<FileWatch>;
+}
+
+/** Loads a file and its overlays and watches them; each is a slot of its own. */
+export async function openFiles(request: FileRequest, context: FileContext): Promise<SourceSlot[]> {
   const { path } = request;
   if (typeof path !== 'string' || path === '' || path.includes('\0')) {
     throw new InvalidOptionError('path', 'must be the path of a file');
@@ -32,57 +45,113 @@ export async function addFileSlots(
   if (!isConfigFormat(format)) {
     throw new InvalidOptionError('format', 'must be given, since the name of the file does not tell it');
   }
-  const slots: SourceSlot[] = [];
-  for (const { kind, name, optional } of filesOf(path, format, options.environment, request.options)) {
-    const slot = makeSlot(kind, name);
-    slot.reload = async () => {
-      slot.latest = await loadFile(name, format, kind, optional);
-      slot.lastSuccess = options.clock.now();
-    };
-    await slot.reload();
-    slots.push(slot);
+  const files = filesOf(path, format, context.options.environment, request.options.optional ?? false);
+  const watch = request.options.watch ?? true;
+  const opened = files.map((file) => new FileSlot({ ...file, format, watch }, context));
+  try {
+    await Promise.all(opened.map((file) => file.open()));
+  } catch (error) {
+    for (const file of opened) file.close();
+    throw error;
   }
-  return slots;
+  return opened.map(({ slot }) => slot);
 }
 
-/** The file itself and its overlays, lowest first. */
-export function filesOf(
-  path: string,
-  format: ConfigFormat,
-  environment: string,
-  options: FileSourceOptions,
-): { readonly kind: LayerKind; readonly name: string; readonly optional: boolean }[] {
-  const optional = options.optional ?? false;
-  const file = resolve(path);
-  const [folder, extension] = [dirname(file), extname(file)];
-  const dotted = format === 'dotenv' && extension === '';
-  const name = (word: string): string =>
-    dotted || extension === ''
-      ? `${path}.${word}`
-      : join(dirname(path), `${basename(file, extension)}.${word}${extension}`);
-  void folder;
-  const kinds: readonly [LayerKind, LayerKind, LayerKind] =
-    format === 'dotenv' ? ['dotenv', 'dotenv', 'dotenv'] : ['base', 'overlay', 'local'];
+interface SlotFile {
+  readonly kind: LayerKind;
+  readonly name: string;
+  readonly optional: boolean;
+}
+
+/** The file itself, its overlay for the environment and the local one, lowest first. */
+function filesOf(path: string, format: ConfigFormat, environment: string, optional: boolean): SlotFile[] {
+  const extension = extname(path);
+  // `.env` has no extension; its overlays are `.env.production` and `.env.local`.
+  const bare = extension === '' || basename(path).startsWith('.env');
+  const overlay = (word: string): string =>
+    bare ? `${path}.${word}` : join(dirname(path), `${basename(path, extension)}.${word}${extension}`);
+  const dotenv = format === 'dotenv';
   return [
-    { kind: kinds[0], name: path, optional },
-    { kind: kinds[1], name: name(environment), optional: true },
-    { kind: kinds[2], name: name('local'), optional: true },
+    { kind: dotenv ? 'dotenv' : 'base', name: path, optional },
+    { kind: dotenv ? 'dotenv' : 'overlay', name: overlay(environment), optional: true },
+    { kind: dotenv ? 'dotenv' : 'local', name: overlay('local'), optional: true },
   ];
 }
 
-async function loadFile(
-  name: string,
-  format: ConfigFormat,
-  kind: LayerKind,
-  optional: boolean,
-): Promise<Layer | undefined> {
-  try {
-    const text = decodeText(await readFile(name), name);
-    const document = parseDocumentText(text, format, name);
+class FileSlot {
+  readonly slot: SourceSlot;
+  readonly #file: SlotFile & { readonly format: ConfigFormat };
+  readonly #context: FileContext;
+  readonly #watch: FileWatch;
+  readonly #cause: ChangeCause;
+
+  constructor(
+    file: SlotFile & { readonly format: ConfigFormat; readonly watch: boolean },
+    context: FileContext,
+  ) {
+    const { options, folders, updates, watched } = context;
+    this.#file = file;
+    this.#context = context;
+    this.#cause = { kind: 'file', source: file.name };
+    this.slot = makeSlot(file.kind, file.name);
+    this.slot.reload = () => this.#load(() => this.#watch.load());
+    this.slot.close = () => this.close();
+    this.#watch = new FileWatch({
+      path: resolve(file.name),
+      name: file.name,
+      optional: file.optional,
+      settle: options.settle,
+      folders: file.watch ? folders : undefined,
+      clock: options.clock,
+      logger: options.logger,
+      host: {
+        onContent: (bytes, final) => this.#onContent(bytes, final),
+        onGone: () => updates.offer(this.slot, undefined, this.#cause),
+        onProblem: (error) => updates.fail(this.slot, error, this.#cause),
+        reading: (work) => this.#reading(work),
+      },
+    });
+    if (file.watch) watched.add(this.#watch);
+  }
+
+  async open(): Promise<void> {
+    await this.#load(() => this.#watch.start());
+  }
+
+  close(): void {
+    this.#context.watched.delete(this.#watch);
+    this.#watch.close();
+  }
+
+  async #load(read: () => Promise<Buffer | undefined>): Promise<void> {
+    const bytes = await read();
+    this.slot.latest = bytes && this.#parse(bytes);
+    this.slot.lastSuccess = this.#context.options.clock.now();
+  }
+
+  #onContent(bytes: Buffer, final: boolean): boolean {
+    const { updates } = this.#context;
+    try {
+      updates.offer(this.slot, this.#parse(bytes), this.#cause);
+      return true;
+    } catch (error) {
+      if (!(error instanceof ConfigError)) throw error;
+      if (final) updates.fail(this.slot, error, this.#cause);
+      return false;
+    }
+  }
+
+  #parse(bytes: Buffer): Layer {
+    const { kind, name, format } = this.#file;
+    const document = parseDocumentText(decodeText(bytes, name), format, name);
+    if (format === 'dotenv') return { kind, name, document };
     return { kind, name, values: document.values, templates: true, document };
-  } catch (error) {
-    if (codeOf(error) === 'ENOENT' && optional) return undefined;
-    if (codeOf(error).startsWith('E')) throw new ConfigSourceError(name, 'cannot be read', codeOf(error));
-    throw error;
+  }
+
+  #reading(work: Promise<unknown>): void {
+    const { reading } = this.#context.updates;
+    reading.add(work);
+    const done = (): void => void reading.delete(work);
+    work.then(done, done);
   }
 }

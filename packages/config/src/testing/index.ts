@@ -1,2 +1,6 @@
-/** Hot configuration that is never half applied and never lost: files, remote, Redis, versions, rollback. */
-export {};
+/**
+ * For a store of your own: the contract that every backend of the suite keeps, as named cases for any test runner.
+ *
+ * @module
+ */
+export { configStoreContract, type StoreCase } from './store-contract.ts';

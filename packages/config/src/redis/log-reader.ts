@@ -1,0 +1,102 @@
+import { Background, sleep, withTimeout, type Clock, type Logger, type Random } from '@xiaoke/core';
+import type { RedisConnection, RedisLike } from '@xiaoke/core/redis';
+import type { StoreListener } from '../store.ts';
+
+/** What a reader of the log needs. */
+export interface LogReaderOptions {
+  readonly connection: RedisConnection;
+  readonly key: string;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  readonly listener: StoreListener;
+  /** The id after which to read. */
+  readonly from: string;
+}
+
+// Also how long a store may hold something else without a log entry telling so: a restored dump, a lost log.
+const BLOCK = 2_000;
+const ANSWER_GRACE = 2_000;
+const RETRY_MAX = 1_000;
+
+/**
+ * Waits on the store's log with a blocking read on a connection of its own. Unlike a subscription, a read resumes where
+ * it was after a lost connection; and every entry, every silent interval and every reconnection is only a hint to look
+ * at the head.
+ */
+export class LogReader {
+  readonly #options: LogReaderOptions;
+  readonly #client: RedisLike;
+  readonly #background: Background;
+  readonly #stop = new AbortController();
+  #last: string;
+
+  constructor(options: LogReaderOptions) {
+    this.#options = options;
+    this.#last = options.from;
+    this.#background = new Background({ logger: options.logger });
+    this.#client = options.connection.duplicate({
+      lazyConnect: true,
+      maxRetriesPerRequest: 0,
+      autoResendUnfulfilledCommands: false,
+      enableOfflineQueue: true,
+      connectTimeout: 2_000,
+      // The loop below waits by itself; this only has to come back soon.
+      retryStrategy: (times: number) =>
+        Math.min(50 * 2 ** Math.min(times, 5), RETRY_MAX) * (0.5 + options.random() / 2),
+    });
+  }
+
+  start(): void {
+    this.#background.run(() => this.#loop(), 'follow the log of the store');
+  }
+
+  /** The entries up to `id` have been taken into account by a look at the head. */
+  moveTo(id: string): void {
+    this.#last = id;
+  }
+
+  async close(): Promise<void> {
+    this.#stop.abort();
+    this.#client.disconnect();
+    await this.#background.settled(500);
+  }
+
+  async #loop(): Promise<void> {
+    const { listener, clock, random } = this.#options;
+    const { signal } = this.#stop;
+    for (let failures = 0; !signal.aborted;) {
+      try {
+        await this.#read();
+        if (failures > 0) listener.onAvailable();
+        failures = 0;
+        listener.onHint();
+      } catch (error) {
+        if (signal.aborted) return;
+        failures += 1;
+        listener.onUnavailable(error instanceof Error ? error.name : 'unknown');
+        if (this.#client.status === 'ready') this.#client.disconnect(true);
+        const wait = Math.min(RETRY_MAX, 25 * 2 ** Math.min(failures, 6)) * (0.5 + random() / 2);
+        await sleep(wait, { clock, signal, ref: false }).catch(() => {});
+      }
+    }
+  }
+
+  async #read(): Promise<void> {
+    const { clock, key } = this.#options;
+    const command = this.#client.call('XREAD', 'BLOCK', BLOCK, 'STREAMS', key, this.#last);
+    // A connection that is open and dead answers nothing, not even that the time is over.
+    const reply = await withTimeout(command, BLOCK + ANSWER_GRACE, 'XREAD', { clock, ref: false });
+    const last = lastId(reply);
+    if (last !== undefined) this.#last = last;
+  }
+}
+
+/** The id of the newest entry of an XREAD reply: `[[key, [[id, fields], ...]]]`. */
+function lastId(reply: unknown): string | undefined {
+  const streams: unknown = Array.isArray(reply) ? reply[0] : undefined;
+  const entries: unknown = Array.isArray(streams) ? streams[1] : undefined;
+  const entry: unknown = Array.isArray(entries) ? entries.at(-1) : undefined;
+  const id: unknown = Array.isArray(entry) ? entry[0] : undefined;
+  return typeof id === 'string' ? id : undefined;
+}
