@@ -36,6 +36,14 @@ export interface HoldRequest extends HoldRef {
   readonly owner: string;
 }
 
+/** How a hold is asked for. */
+export interface Asking {
+  /** Whether to join the queue when it is busy. */
+  readonly queue: boolean;
+  /** Whether this is the first question and nothing speaks against its being free. */
+  readonly fresh: boolean;
+}
+
 /** The hold is ours. */
 export interface Grant {
   readonly kind: 'granted';
@@ -150,13 +158,12 @@ export interface BackendListener {
  */
 export interface LockBackend {
   readonly kind: 'memory' | 'redis' | 'quorum';
-  /** How many tokens are larger than all earlier ones of *every* key, not only of the same one. */
+  /** Whether a new token is larger than all earlier ones of *every* key, not only of the same one. */
   readonly tokensAreGlobal: boolean;
   start(processId: string, listener: BackendListener): Promise<void>;
-  /** @param queue - whether to join the queue when it is busy */
-  acquire(request: HoldRequest, queue: boolean): Promise<Grant | Busy>;
-  /** Leaves the queue, and gives back a grant that was already made. Resolves to what was known at that moment. */
-  cancel(hold: HoldRef): Promise<ResourceRecord & { readonly position: number }>;
+  acquire(request: HoldRequest, asking: Asking): Promise<Grant | Busy>;
+  /** Leaves the queue, and gives back a grant that was already made. */
+  cancel(hold: HoldRef): Promise<void>;
   /** Resolves `false` when it was not held any more. */
   release(hold: HoldRef): Promise<boolean>;
   /** In the order of `holds`; an entry is an Error when its server could not be asked. */
@@ -167,9 +174,7 @@ export interface LockBackend {
   raise(resource: Resource, token: number): Promise<void>;
   /** Shared to exclusive: granted, queued at the head, or refused because another one upgrades. */
   upgrade(request: HoldRequest): Promise<Grant | Busy | 'conflict' | 'lost'>;
-  /** Leaves the queue of upgrades, and keeps the shared hold. */
-  cancelUpgrade(hold: HoldRef): Promise<void>;
-  /** Exclusive to shared. Resolves `false` when it was not held any more. */
+  /** Exclusive to shared; an upgrade that still waits is given up. Resolves `false` when it was not held any more. */
   downgrade(request: HoldRequest): Promise<boolean>;
   inspect(resource: Resource): Promise<ResourceRecord>;
   inspectAll(): AsyncIterable<ResourceRecord>;

@@ -8,7 +8,6 @@ import type {
   LockBackend,
   PushedGrant,
   Resource,
-  ResourceRecord,
 } from './backend.ts';
 import type { Attempt, Waiting } from './attempt.ts';
 import { Bounded } from './bounded.ts';
@@ -212,16 +211,8 @@ export class LockEngine implements BackendListener {
   }
 
   /** Leaves the queue, and gives back what was granted meanwhile. */
-  async giveBack(hold: HoldRequest): Promise<(ResourceRecord & { readonly position: number }) | undefined> {
-    try {
-      return await this.bounded.run(() => this.backend.cancel(hold), 'cancellation');
-    } catch {
-      this.background(
-        () => this.#insist(() => this.backend.cancel(hold), hold.lease),
-        'leave the queue of a lock again',
-      );
-      return undefined;
-    }
+  giveBack(hold: HoldRequest): Promise<void> {
+    return this.#insist(() => this.backend.cancel(hold), hold.lease);
   }
 
   background(work: () => Promise<unknown>, reason: string): void {

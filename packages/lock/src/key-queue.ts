@@ -38,6 +38,8 @@ export class KeyQueue {
   #tenure: Tenure | undefined;
   #leader: RemoteRequest | undefined;
   #block = MIN_BLOCK;
+  /** Somebody of another process waited at the end of the last tenure. */
+  #contended = false;
 
   constructor(engine: LockEngine, resource: Resource) {
     this.#engine = engine;
@@ -83,6 +85,7 @@ export class KeyQueue {
     const next = this.#queue.peek();
     if (next !== undefined && held && this.#passOn(tenure, next)) return Promise.resolve(true);
     this.#tenure = undefined;
+    this.#contended = tenure.hold.contended;
     this.#block = Math.min(MAX_BLOCK, Math.max(MIN_BLOCK, 2 * tenure.turns));
     const released = this.#engine.giveUp(tenure.hold);
     this.#advance();
@@ -135,7 +138,8 @@ export class KeyQueue {
   /** Asks the backend, for `head` and whoever comes after it. */
   #lead(head: Waiting): void {
     const request = this.#engine.requestFor(this.resource, head.attempt.config, 'exclusive', this.#block);
-    const leader = new RemoteRequest(this.#engine, request, head.attempt.patient, {
+    const asking = { queue: head.attempt.patient, fresh: !this.#contended };
+    const leader = new RemoteRequest(this.#engine, request, asking, {
       onGranted: (grant) => this.#onGranted(leader, grant),
       onBusy: () => {
         this.#leader = undefined;

@@ -1,4 +1,4 @@
-import type { Busy, Grant, HoldRequest, PushedGrant, ResourceRecord } from './backend.ts';
+import type { Asking, Busy, Grant, HoldRequest, PushedGrant } from './backend.ts';
 import type { LockEngine } from './engine.ts';
 import { LockUnavailableError } from './errors.ts';
 import { elapsedSince, marginOf } from './hold.ts';
@@ -33,14 +33,16 @@ export class RemoteRequest implements TimelineEntry {
   readonly #engine: LockEngine;
   readonly #outcome: RequestOutcome;
   readonly #queue: boolean;
+  #fresh: boolean;
   #sample: Busy | undefined;
   #failures = 0;
   #settled = false;
 
-  constructor(engine: LockEngine, request: HoldRequest, queue: boolean, outcome: RequestOutcome) {
+  constructor(engine: LockEngine, request: HoldRequest, asking: Asking, outcome: RequestOutcome) {
     this.#engine = engine;
     this.request = request;
-    this.#queue = queue;
+    this.#queue = asking.queue;
+    this.#fresh = asking.fresh;
     this.#outcome = outcome;
   }
 
@@ -58,7 +60,9 @@ export class RemoteRequest implements TimelineEntry {
     if (this.#settled) return;
     // An answer that never comes is asked for again.
     this.#schedule(this.#engine.options.commandTimeout, false);
-    this.#engine.backend.acquire(this.request, this.#queue).then(
+    const asking = { queue: this.#queue, fresh: this.#fresh };
+    this.#fresh = false;
+    this.#engine.backend.acquire(this.request, asking).then(
       (answer) => this.#onAnswer(answer),
       (error: unknown) => this.#onFailure(error),
     );
@@ -85,9 +89,9 @@ export class RemoteRequest implements TimelineEntry {
     this.#claim(pushed);
   }
 
-  /** Gives up. Resolves to what the backend knew, for an error message. */
-  cancel(): Promise<(ResourceRecord & { readonly position: number }) | undefined> {
-    if (this.#settled) return Promise.resolve(undefined);
+  /** Gives up. Resolves when the backend knows it. */
+  cancel(): Promise<void> {
+    if (this.#settled) return Promise.resolve();
     this.#settle();
     return this.#engine.giveBack(this.request);
   }

@@ -49,20 +49,26 @@ export function askAlone(engine: LockEngine, waiting: Waiting, mode: HoldMode, p
   const { config, patient } = waiting.attempt;
   const plain = engine.requestFor(waiting.resource, config, mode, 1);
   const request: HoldRequest = permits === undefined ? plain : { ...plain, ...permits };
-  const remote = new RemoteRequest(engine, request, patient, {
-    onGranted: (grant) => {
-      const hold = engine.adopt(request, grant);
-      engine.begin(hold, config);
-      const part = new Solo(engine, hold);
-      if (!waiting.grant(part)) engine.background(() => part.release(), 'release a lock that came too late');
+  const remote = new RemoteRequest(
+    engine,
+    request,
+    { queue: patient, fresh: true },
+    {
+      onGranted: (grant) => {
+        const hold = engine.adopt(request, grant);
+        engine.begin(hold, config);
+        const part = new Solo(engine, hold);
+        if (!waiting.grant(part))
+          engine.background(() => part.release(), 'release a lock that came too late');
+      },
+      onBusy: () => waiting.refuse(),
+      onFailed: (error) => waiting.fail(error),
+      // Permits are given back by any of many holders, so waiting for them is no deadlock.
+      onQueued: () => {
+        if (mode !== 'permits') engine.blocked(waiting);
+      },
     },
-    onBusy: () => waiting.refuse(),
-    onFailed: (error) => waiting.fail(error),
-    // Permits are given back by any of many holders, so waiting for them is no deadlock.
-    onQueued: () => {
-      if (mode !== 'permits') engine.blocked(waiting);
-    },
-  });
+  );
   waiting.leave = () => engine.background(() => remote.cancel(), 'leave the queue of a lock');
   waiting.blockers = () => engine.holdersOf(waiting.resource);
   waiting.place = () => ({ position: remote.position });

@@ -70,7 +70,7 @@ class Upgrade {
     this.#request = request;
     this.#waiting = waiting;
     waiting.leave = () =>
-      engine.background(() => engine.backend.cancelUpgrade(request), 'give up an upgrade');
+      engine.background(() => engine.backend.downgrade({ ...request, mode: 'shared' }), 'give up an upgrade');
     engine.upgrades.set(request.holdId, this);
   }
 

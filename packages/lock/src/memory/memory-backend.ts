@@ -1,5 +1,6 @@
 import type { Clock } from '@xiaoke/core';
 import type {
+  Asking,
   BackendListener,
   Busy,
   Grant,
@@ -46,15 +47,13 @@ export class MemoryBackend implements LockBackend {
     return Promise.resolve();
   }
 
-  acquire(request: HoldRequest, queue: boolean): Promise<Grant | Busy> {
+  acquire(request: HoldRequest, { queue }: Asking): Promise<Grant | Busy> {
     return Promise.resolve(this.#answer(this.#store.acquire(request, queue), request));
   }
 
-  cancel(hold: HoldRef): Promise<ResourceRecord & { readonly position: number }> {
-    const position = this.#store.open(hold.resource).position(hold.holdId);
-    const record = this.#store.inspect(hold.resource);
+  cancel(hold: HoldRef): Promise<void> {
     this.#store.leave(hold);
-    return Promise.resolve({ ...record, position });
+    return Promise.resolve();
   }
 
   release(hold: HoldRef): Promise<boolean> {
@@ -80,11 +79,6 @@ export class MemoryBackend implements LockBackend {
   upgrade(request: HoldRequest): Promise<Grant | Busy | 'conflict' | 'lost'> {
     const answer = this.#store.upgrade(request);
     return Promise.resolve(typeof answer === 'string' ? answer : this.#answer(answer, request));
-  }
-
-  cancelUpgrade(hold: HoldRef): Promise<void> {
-    this.#store.cancelUpgrade(hold);
-    return Promise.resolve();
   }
 
   downgrade(request: HoldRequest): Promise<boolean> {

@@ -64,19 +64,14 @@ export class MemoryStore {
     return granted === undefined ? this.#busy(record, request.holdId) : { holder: granted };
   }
 
-  cancelUpgrade({ resource, holdId }: HoldRef): void {
-    const record = this.open(resource);
-    record.dequeue(holdId);
-    this.#settle(record);
-  }
-
   downgrade(request: HoldRequest): boolean {
     const record = this.open(request.resource);
     const own = record.holders.get(request.holdId);
-    if (own === undefined) return false;
-    record.holders.set(request.holdId, { ...own, mode: 'shared', expiresAt: this.#now() + request.lease });
+    record.dequeue(request.holdId);
+    if (own !== undefined)
+      record.holders.set(request.holdId, { ...own, mode: 'shared', expiresAt: this.#now() + request.lease });
     this.#settle(record);
-    return true;
+    return own !== undefined;
   }
 
   /** The hold if its lease still runs, extended to `lease` from now. */

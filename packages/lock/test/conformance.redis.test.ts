@@ -1,0 +1,4 @@
+import { sharedRedis } from '@xiaoke/test-servers';
+import { runConformance } from './run-conformance.ts';
+
+runConformance('on Redis', async () => (await sharedRedis()).url);
