@@ -1,5 +1,9 @@
+import { randomUUID } from 'node:crypto';
+import { hostname } from 'node:os';
 import { processWide } from '@xiaoke/core';
+import { Canary } from './canary.ts';
 import { ConfigInvalidError, StoreUnavailableError } from './errors.ts';
+import { LastGood } from './last-good.ts';
 import { HotConfigManager } from './hot-config-manager.ts';
 import type { ConfigManager } from './manager.ts';
 import { MemoryConfigStore } from './memory/memory-store.ts';
@@ -8,7 +12,7 @@ import { RedisConfigStore } from './redis/redis-store.ts';
 import { RuntimeControl } from './runtime-control.ts';
 import { SourceSet } from './source-set.ts';
 import { makeSlot } from './source.ts';
-import type { ConfigStore } from './store.ts';
+import { trailMark, type ConfigStore, type StoreHead } from './store.ts';
 import { Updates } from './updates.ts';
 
 /**
@@ -40,9 +44,9 @@ export async function createConfigManager<T = unknown>(
       updates.counts.commits += 1;
       updates.apply(candidate, [{ kind, source: author }]);
     },
-    offer: async (layer, version) => {
+    offer: async (layer, version, kind) => {
       runtime.slot.latest = layer;
-      await updates.settle(new Map([[runtime.slot, { kind: 'store', source: store.name }]]), version);
+      return await updates.settle(new Map([[runtime.slot, { kind, source: store.name }]]), version);
     },
     onRegression: (regression) => {
       updates.counts.regressions += 1;
@@ -50,23 +54,36 @@ export async function createConfigManager<T = unknown>(
     },
     onConflict: () => void (updates.counts.conflicts += 1),
   });
-  const sources = new SourceSet(updates, resolved);
+  const lastGood = new LastGood(
+    resolved.cacheFile,
+    `${resolved.namespace}:${resolved.environment}`,
+    resolved.logger,
+  );
+  await lastGood.open();
+  const sources = new SourceSet(updates, resolved, lastGood);
   const defaults = makeSlot('defaults', 'defaults', {
     kind: 'defaults',
     name: 'defaults',
     values: resolved.defaults,
   });
   updates.engine.slots.push(defaults, runtime.slot);
+  updates.onApplied = () => {
+    const remote = updates.engine.slots.find((slot) => slot.kind === 'remote');
+    lastGood.keep(remote?.accepted, runtime.known);
+  };
+  const instance = resolved.instanceId ?? `${hostname()}-${process.pid}-${randomUUID().slice(0, 8)}`;
+  const canary = new Canary({ options: resolved, updates, runtime, store, instance });
   const manager = new HotConfigManager({
     options: resolved,
     updates,
     runtime,
     sources,
+    lastGood,
     store,
-    canary: { close: async () => {} },
+    canary,
   });
   try {
-    await begin(updates, runtime, store);
+    await begin({ updates, runtime, store, lastGood, canary, options: resolved });
   } catch (error) {
     await manager.close();
     throw error;
@@ -74,13 +91,49 @@ export async function createConfigManager<T = unknown>(
   return manager as unknown as ConfigManager<T>;
 }
 
-async function begin(updates: Updates, runtime: RuntimeControl, store: ConfigStore): Promise<void> {
-  const head = await store.read();
+interface Parts {
+  readonly updates: Updates;
+  readonly runtime: RuntimeControl;
+  readonly store: ConfigStore;
+  readonly lastGood: LastGood;
+  readonly canary: Canary;
+  readonly options: ResolvedOptions;
+}
+
+/** The first head: the store's; the kept one when the store does not answer, or lost just what was kept. */
+async function firstHead({
+  store,
+  lastGood,
+  options,
+  updates,
+  runtime,
+}: Parts): Promise<StoreHead | undefined> {
+  const kept = lastGood.runtime;
+  try {
+    const head = await store.read();
+    if (kept === undefined || (head !== undefined && head.version >= kept.version)) return head;
+    const ownPast = head === undefined || kept.trail.includes(trailMark(head.version, head.digest));
+    return ownPast ? kept : head;
+  } catch (error) {
+    if (!(error instanceof StoreUnavailableError)) throw error;
+    if (kept === undefined && options.requireStore) throw error;
+    options.logger.warn(
+      { reason: error.message, copy: kept !== undefined },
+      'the store did not answer at the start',
+    );
+    updates.mark(runtime.slot, { code: 'CONFIG_STORE_UNAVAILABLE', message: error.message });
+    return kept;
+  }
+}
+
+async function begin(parts: Parts): Promise<void> {
+  const { updates, runtime, store } = parts;
+  const head = await firstHead(parts);
   if (head !== undefined) runtime.begin(head);
   const start = { kind: 'start', source: 'start' } as const;
   const error = await updates.settle(new Map([[runtime.slot, start]]), runtime.known.version);
   if (error instanceof ConfigInvalidError) throw error;
-  const refresh = coalesced(updates, runtime);
+  const refresh = coalesced(parts);
   await store.follow({
     onHint: () => {
       if (updates.closed) return;
@@ -89,6 +142,8 @@ async function begin(updates: Updates, runtime: RuntimeControl, store: ConfigSto
     onAvailable: () => updates.mark(runtime.slot, undefined),
     onUnavailable: (reason) => markUnavailable(updates, runtime, reason),
   });
+  // Whatever happened between the first look and the first hint, and a kept copy that the store lost.
+  updates.background.run(() => follow(updates, runtime, refresh), 'compare with the store');
 }
 
 async function follow(
@@ -110,12 +165,14 @@ function markUnavailable(updates: Updates, runtime: RuntimeControl, message: str
 }
 
 /** However many ask while one run waits for its turn, that one run serves them all. */
-function coalesced(updates: Updates, runtime: RuntimeControl): () => Promise<void> {
+function coalesced({ updates, runtime, canary }: Parts): () => Promise<void> {
   let waiting: Promise<void> | undefined;
   return async () => {
     waiting ??= updates.serial.run(async () => {
       waiting = undefined;
-      if (!updates.closed) await runtime.refresh();
+      if (updates.closed) return;
+      await runtime.refresh();
+      await canary.follow();
     });
     await waiting;
   };

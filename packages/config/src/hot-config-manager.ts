@@ -1,5 +1,5 @@
 import { toMilliseconds, withTimeout, type CloseOptions, type HealthIndicator } from '@xiaoke/core';
-import type { CanaryControl } from './canary.ts';
+import type { Canary, CanaryControl } from './canary.ts';
 import type { ConfigChange } from './change.ts';
 import type { Change } from './diff.ts';
 import { ConfigClosedError, ConfigKeyError } from './errors.ts';
@@ -11,6 +11,7 @@ import { indicatorOf } from './health.ts';
 import type { VersionInfo } from './history.ts';
 import type { RemoteSourceOptions } from './http/remote-options.ts';
 import type { ConfigListener, ConfigManager, ConfigRef, SubscribeOptions } from './manager.ts';
+import type { LastGood } from './last-good.ts';
 import type { ResolvedOptions } from './options.ts';
 import { formatPath, parsePath, type PathInput } from './path.ts';
 import {
@@ -34,8 +35,9 @@ export interface ManagerParts {
   readonly updates: Updates;
   readonly runtime: RuntimeControl;
   readonly sources: SourceSet;
+  readonly lastGood: LastGood;
   readonly store: ConfigStore;
-  readonly canary: CanaryControl;
+  readonly canary: Canary;
 }
 
 /** The manager behind the interface. Its types are those of the interface once the factory has named `T`. */
@@ -235,7 +237,7 @@ export class HotConfigManager implements ConfigManager {
   }
 
   async #close(timeout: number): Promise<void> {
-    const { updates, sources, store, options } = this.#parts;
+    const { updates, sources, store, lastGood, options } = this.#parts;
     updates.closed = true;
     updates.subscriptions.clear();
     updates.checkState();
@@ -243,6 +245,7 @@ export class HotConfigManager implements ConfigManager {
       sources.close(),
       this.#parts.canary.close(),
       store.close(timeout),
+      lastGood.settled(timeout),
       updates.background.settled(timeout),
     ];
     const { clock } = options;

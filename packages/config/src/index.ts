@@ -28,7 +28,7 @@ export type { ExplainedLayer, Explanation } from './explain.ts';
 export type { VersionInfo } from './history.ts';
 export type { Transaction, WriteOptions } from './runtime-control.ts';
 export type { ConfigState, ConfigStats, SourceStatus } from './status.ts';
-export type { CanaryControl } from './canary.ts';
+export type { CanaryControl, CanaryEdits, CanaryInfo, CanaryOptions } from './canary.ts';
 export { MemoryConfigStore } from './memory/memory-store.ts';
 export type {
   CanaryReport,

@@ -1,8 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { InvalidOptionError, sleep } from '@xiaoke/core';
 import { differences, toMaskedChanges, type Change } from './diff.ts';
-import type { Engine } from './engine.ts';
+import type { Candidate, Engine, Proposal } from './engine.ts';
 import {
+  type ConfigError,
   ConfigInvalidError,
   ConflictError,
   ShadowedError,
@@ -25,7 +26,6 @@ import {
   type StoreHead,
   type VersionMeta,
 } from './store.ts';
-import type { Candidate } from './engine.ts';
 
 /** Who changes the values, why, and on condition of what. */
 export interface WriteOptions {
@@ -55,7 +55,11 @@ export interface RuntimeHost {
     author: string,
   ) => void;
   /** Tries what the store has, and reports a refusal. */
-  readonly offer: (layer: Layer | undefined, version: number) => Promise<void>;
+  readonly offer: (
+    layer: Layer | undefined,
+    version: number,
+    kind: 'store' | 'canary',
+  ) => Promise<ConfigError | undefined>;
   readonly onRegression: (regression: Regression) => void;
   readonly onConflict: () => void;
 }
@@ -185,13 +189,21 @@ export class RuntimeControl {
   /** Takes over `head` as what the store holds, and tries to put it in force. */
   async #adopt(head: StoreHead): Promise<void> {
     this.#learn(head);
-    await this.offer();
+    await this.offer('store');
   }
 
   /** Offers the known values, with the trial on top, to the engine. */
-  async offer(): Promise<void> {
+  async offer(kind: 'store' | 'canary'): Promise<ConfigError | undefined> {
     const values = RuntimeValues.parse(this.known.document);
-    await this.#host.offer(this.#layerOf(values), this.known.version);
+    return await this.#host.offer(this.#layerOf(values), this.known.version, kind);
+  }
+
+  /** What the configuration would be after `edit`; nothing changes. */
+  async preview(edit: (values: RuntimeValues) => RuntimeValues): Promise<Proposal> {
+    const before = RuntimeValues.parse(this.known.document);
+    const after = edit(before);
+    this.#refuseShadowed(before, after);
+    return await this.#host.engine.propose(new Map([[this.slot, this.#layerOf(after)]]), this.known.version);
   }
 
   /** Starts from what the store holds, or from a copy kept on disk. */

@@ -6,6 +6,8 @@ import type { FileWatch } from './file/file-watch.ts';
 import { FolderWatch } from './file/folder-watch.ts';
 import type { ConfigFormat } from './format.ts';
 import type { RemoteSourceOptions } from './http/remote-options.ts';
+import { RemoteSource, resolveRemote } from './http/remote-source.ts';
+import type { LastGood } from './last-good.ts';
 import type { ResolvedOptions } from './options.ts';
 import { formatPath } from './path.ts';
 import { PlainValueProblem, toPlainDocument } from './plain-value.ts';
@@ -16,13 +18,15 @@ import type { Updates } from './updates.ts';
 export class SourceSet {
   readonly #updates: Updates;
   readonly #options: ResolvedOptions;
+  readonly #lastGood: LastGood;
   readonly #folders: FolderWatch;
   readonly #watched = new Set<FileWatch>();
   #safetyPoll: Timer | undefined;
 
-  constructor(updates: Updates, options: ResolvedOptions) {
+  constructor(updates: Updates, options: ResolvedOptions, lastGood: LastGood) {
     this.#updates = updates;
     this.#options = options;
+    this.#lastGood = lastGood;
     this.#folders = new FolderWatch(options.clock, options.logger);
   }
 
@@ -35,8 +39,21 @@ export class SourceSet {
     await this.#admit(slots, 'file');
   }
 
-  async setRemote(_url: string | URL, _options: RemoteSourceOptions): Promise<void> {
-    throw new InvalidOptionError('url', 'cannot be used yet');
+  async setRemote(url: string | URL, options: RemoteSourceOptions): Promise<void> {
+    const context = { options: this.#options, updates: this.#updates, lastGood: this.#lastGood };
+    const remote = new RemoteSource(resolveRemote(url, options), context);
+    await remote.start();
+    const { engine } = this.#updates;
+    const before = engine.slots.find((slot) => slot.kind === 'remote');
+    try {
+      await this.#admit([remote.slot], 'remote', before);
+    } catch (error) {
+      // A document that is not valid is no reason not to start, where an earlier one was.
+      if (!(error instanceof ConfigInvalidError) || !remote.fallBack(error)) throw error;
+      await this.#admit([remote.slot], 'remote', before);
+    }
+    await before?.close?.();
+    remote.poll();
   }
 
   async addCustom(source: ConfigSource): Promise<void> {
@@ -101,15 +118,17 @@ export class SourceSet {
   }
 
   /** Makes slots part of the configuration, or takes them out again and throws what is wrong. */
-  async #admit(slots: readonly SourceSlot[], kind: ChangeCause['kind']): Promise<void> {
+  async #admit(slots: readonly SourceSlot[], kind: ChangeCause['kind'], instead?: SourceSlot): Promise<void> {
     const { serial, engine } = this.#updates;
     await serial.run(async () => {
+      if (instead !== undefined) engine.slots.splice(engine.slots.indexOf(instead), 1);
       engine.slots.push(...slots);
       const causes = new Map(slots.map((slot) => [slot, { kind, source: slot.name }] as const));
       const error = await this.#updates.settle(causes, engine.current.version);
       if (error === undefined) return;
       for (const slot of slots) engine.slots.splice(engine.slots.indexOf(slot), 1);
-      await Promise.all(slots.map(async (slot) => await slot.close?.()));
+      if (instead !== undefined) engine.slots.push(instead);
+      else if (kind !== 'remote') await Promise.all(slots.map(async (slot) => await slot.close?.()));
       this.#updates.checkState();
       throw error;
     });

@@ -55,6 +55,8 @@ export class Updates {
   /** Reads under way that will give a document very soon. */
   readonly reading: Set<Promise<unknown>> = new Set();
   closed = false;
+  /** Called after each update that was put in force. */
+  onApplied: () => void = () => {};
   readonly #options: ResolvedOptions;
   readonly #pending = new Map<SourceSlot, ChangeCause>();
   #scheduled = false;
@@ -96,6 +98,15 @@ export class Updates {
     if (this.closed) return;
     slot.problem = { code, message: error.message, since: this.#options.clock.now() };
     this.#refused([slot], error, [cause], 'error');
+  }
+
+  /** A source does not answer: what is in force stays, and grows old. */
+  unreachable(slot: SourceSlot, message: string, cause: ChangeCause): void {
+    if (this.closed) return;
+    this.#report([cause], 'error');
+    if (slot.problem === undefined)
+      this.#options.logger.warn({ source: slot.name, reason: message }, 'a source does not answer');
+    this.mark(slot, { code: 'CONFIG_REMOTE_UNAVAILABLE', message });
   }
 
   /** Marks a source as out of reach, or back, without an update. */
@@ -144,6 +155,7 @@ export class Updates {
     this.counts[done === undefined ? 'unchanged' : 'applied'] += 1;
     this.#report(causes, done === undefined ? 'unchanged' : 'applied');
     this.checkState();
+    this.onApplied();
     if (done === undefined) return;
     this.#log(
       done.change.changes.map(({ path }) => path),
