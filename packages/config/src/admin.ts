@@ -48,7 +48,8 @@ const ROUTES: Readonly<Record<string, Route>> = {
   '': {
     method: 'GET',
     action: 'read',
-    run: ({ config }) => tagged(config, { version: config.version, state: config.stats().state, config: config.masked() }),
+    run: ({ config }) =>
+      tagged(config, { version: config.version, state: config.stats().state, config: config.masked() }),
   },
   '/history': {
     method: 'GET',
@@ -86,7 +87,8 @@ const ROUTES: Readonly<Record<string, Route>> = {
   '/rollback': {
     method: 'POST',
     action: 'rollback',
-    run: async ({ config, body, write }) => ok({ version: await config.rollback(Number(body['version']), write) }),
+    run: async ({ config, body, write }) =>
+      ok({ version: await config.rollback(Number(body['version']), write) }),
   },
   '/reload': {
     method: 'POST',
@@ -107,7 +109,10 @@ const ROUTES: Readonly<Record<string, Route>> = {
  */
 export function createAdminHandler<T>(manager: ConfigManager<T>, options: AdminOptions): AdminHandler {
   if (typeof options?.authorize !== 'function') {
-    throw new InvalidOptionError('authorize', 'must be a function; the configuration is never open to everybody');
+    throw new InvalidOptionError(
+      'authorize',
+      'must be a function; the configuration is never open to everybody',
+    );
   }
   const { basePath = '/config', logger = silentLogger } = options;
   const config = manager as unknown as ConfigManager;
@@ -139,7 +144,8 @@ async function answer(
   if (request.method !== route.method) {
     return { ...problem(405, 'METHOD_NOT_ALLOWED', `Use ${route.method}`), headers: { allow: route.method } };
   }
-  if ((await options.authorize(request, route.action)) !== true) return problem(403, 'FORBIDDEN', 'Not allowed');
+  if ((await options.authorize(request, route.action)) !== true)
+    return problem(403, 'FORBIDDEN', 'Not allowed');
   if (route.method === 'GET') return await route.run({ config, query, body: {}, write: {} });
   if (!/^application\/json\b/i.test(request.headers['content-type'] ?? '')) {
     return problem(415, 'NOT_JSON', 'Send application/json');
@@ -175,7 +181,9 @@ async function readJson(request: IncomingMessage): Promise<Readonly<Record<strin
   }
   try {
     const body: unknown = JSON.parse(Buffer.concat(chunks).toString('utf8'));
-    return typeof body === 'object' && body !== null && !Array.isArray(body) ? (body as Record<string, unknown>) : undefined;
+    return typeof body === 'object' && body !== null && !Array.isArray(body)
+      ? (body as Record<string, unknown>)
+      : undefined;
   } catch {
     return undefined;
   }
@@ -215,7 +223,11 @@ function failureOf(error: unknown): Reply {
 }
 
 function send(response: ServerResponse, reply: Reply): void {
-  const headers = { 'content-type': 'application/json; charset=utf-8', 'cache-control': 'no-store', ...reply.headers };
+  const headers = {
+    'content-type': 'application/json; charset=utf-8',
+    'cache-control': 'no-store',
+    ...reply.headers,
+  };
   response.writeHead(reply.status, headers);
   response.end(JSON.stringify(reply.body));
 }

@@ -26,18 +26,19 @@ export interface Difference {
 /** The differences of two trees, by leaf; a list is one leaf. Subtrees with the same identity are not looked into. */
 export function differences(before: unknown, after: unknown, path: readonly string[] = []): Difference[] {
   if (Object.is(before, after)) return [];
-  const both = isTree(before) || isTree(after);
-  if (both && (isTree(before) || before === undefined) && (isTree(after) || after === undefined)) {
-    const old = isTree(before) ? before : {};
-    const now = isTree(after) ? after : {};
+  if (canDescend(before, after)) {
+    const [old, now] = [isPlainObject(before) ? before : {}, isPlainObject(after) ? after : {}];
     const keys = new Set([...Object.keys(old), ...Object.keys(now)]);
     return [...keys].flatMap((key) => differences(own(old, key), own(now, key), [...path, key]));
   }
   return isDeepStrictEqual(before, after) ? [] : [{ parts: path, before, after }];
 }
 
-function isTree(value: unknown): value is Record<string, unknown> {
-  return isPlainObject(value) && Object.keys(value).length > 0;
+/** Whether both are mappings, or one is and the other is not there at all. An empty mapping that came or went is a leaf. */
+function canDescend(before: unknown, after: unknown): boolean {
+  if (isPlainObject(before) && isPlainObject(after)) return true;
+  const [present, absent] = before === undefined ? [after, before] : [before, after];
+  return absent === undefined && isPlainObject(present) && Object.keys(present).length > 0;
 }
 
 function own(value: Record<string, unknown>, key: string): unknown {

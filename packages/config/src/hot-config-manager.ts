@@ -20,7 +20,7 @@ import {
   type Transaction,
   type WriteOptions,
 } from './runtime-control.ts';
-import type { RuntimeValues } from './runtime-values.ts';
+import { RuntimeValues } from './runtime-values.ts';
 import type { Snapshot } from './snapshot.ts';
 import type { ConfigSource } from './source.ts';
 import type { SourceSet } from './source-set.ts';
@@ -103,6 +103,11 @@ export class HotConfigManager implements ConfigManager {
 
   masked(): Readonly<Record<string, unknown>> {
     return this.#engine.secrets.mask(this.#engine.current.value) as Readonly<Record<string, unknown>>;
+  }
+
+  runtimeValues(): Readonly<Record<string, unknown>> {
+    const { overrides } = RuntimeValues.parse(this.#parts.runtime.known.document);
+    return Object.fromEntries(overrides.map(({ parts, value }) => [formatPath(parts), value]));
   }
 
   async set(path: PathInput, value: unknown, options: WriteOptions = {}): Promise<number> {

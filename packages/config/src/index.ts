@@ -29,6 +29,7 @@ export type { VersionInfo } from './history.ts';
 export type { Transaction, WriteOptions } from './runtime-control.ts';
 export type { ConfigState, ConfigStats, SourceStatus } from './status.ts';
 export type { CanaryControl, CanaryEdits, CanaryInfo, CanaryOptions } from './canary.ts';
+export { createAdminHandler, type AdminAction, type AdminHandler, type AdminOptions } from './admin.ts';
 export { MemoryConfigStore } from './memory/memory-store.ts';
 export type {
   CanaryReport,

@@ -64,6 +64,8 @@ export interface ConfigManager<T = unknown> extends Closeable {
     entries: Readonly<Record<string, unknown>> | Iterable<readonly [PathInput, unknown]>,
     options?: WriteOptions,
   ): Promise<number>;
+  /** The values set at run time, by path; not masked. */
+  runtimeValues(): Readonly<Record<string, unknown>>;
   /** Takes back what was set at run time at `path`: the layers below show again. */
   unset(path: Path<T> | PathInput, options?: WriteOptions): Promise<number>;
   /** Reads and writes in one version; runs again from the start when another process committed meanwhile. */

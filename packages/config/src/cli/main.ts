@@ -1,11 +1,11 @@
-import { parseArgs } from 'node:util';
 import { XiaokeError } from '@xiaoke/core';
 import { createConfigManager } from '../create.ts';
 import type { EnvVariables } from '../env-mapping.ts';
 import { ConfigInvalidError } from '../errors.ts';
 import { isConfigFormat, type ConfigFormat } from '../format.ts';
 import type { ConfigManager } from '../manager.ts';
-import { COMMANDS, UsageError, type CommandResult } from './commands.ts';
+import { parseCommandLine, UsageError, type CliValues } from './arguments.ts';
+import { COMMANDS, type CommandResult } from './commands.ts';
 
 /** Where a run reads from and writes to. */
 export interface CliStreams {
@@ -18,25 +18,6 @@ export interface CliStreams {
 
 /** Exit codes: everything else follows from them in a script. */
 export const EXIT = { ok: 0, invalid: 1, usage: 2, conflict: 3, unreachable: 4 } as const;
-
-const OPTIONS = {
-  file: { type: 'string', multiple: true, short: 'f' },
-  format: { type: 'string' },
-  remote: { type: 'string' },
-  redis: { type: 'string' },
-  namespace: { type: 'string' },
-  environment: { type: 'string', short: 'e' },
-  'env-prefix': { type: 'string' },
-  author: { type: 'string' },
-  reason: { type: 'string' },
-  'if-version': { type: 'string' },
-  reveal: { type: 'boolean' },
-  json: { type: 'boolean' },
-  help: { type: 'boolean', short: 'h' },
-} as const;
-
-/** The values of the command line's options. */
-export type CliValues = ReturnType<typeof parse>['values'];
 
 const HELP = `xiaoke-config <command> [options]
 
@@ -61,7 +42,7 @@ Exit:    0 fine, 1 not valid, 2 usage, 3 conflict, 4 unreachable
 export async function runCli(args: readonly string[], streams: CliStreams): Promise<number> {
   let json = false;
   try {
-    const { values, positionals } = parse(args);
+    const { values, positionals } = parseCommandLine(args);
     json = values.json === true;
     const [name = '', ...rest] = positionals;
     if (values.help === true || name === '') {
@@ -83,17 +64,6 @@ export async function runCli(args: readonly string[], streams: CliStreams): Prom
   }
 }
 
-function parse(args: readonly string[]): {
-  values: { [K in keyof typeof OPTIONS]?: (typeof OPTIONS)[K] extends { multiple: true } ? string[] : (typeof OPTIONS)[K] extends { type: 'boolean' } ? boolean : string };
-  positionals: string[];
-} {
-  try {
-    return parseArgs({ args: [...args], options: OPTIONS, allowPositionals: true });
-  } catch (error) {
-    throw new UsageError(error instanceof Error ? error.message : 'Bad arguments');
-  }
-}
-
 async function open(values: CliValues, streams: CliStreams): Promise<ConfigManager> {
   const { variables } = streams;
   const redis = values.redis ?? (variables['REDIS_URL'] || undefined);
@@ -106,7 +76,8 @@ async function open(values: CliValues, streams: CliStreams): Promise<ConfigManag
     env: { variables, ...(prefix === undefined ? {} : { prefix }) },
   });
   try {
-    for (const file of values.file ?? []) await config.addFileSource(file, formatOf(values), { watch: false });
+    for (const file of values.file ?? [])
+      await config.addFileSource(file, formatOf(values), { watch: false });
     if (values.remote !== undefined) await config.setRemoteSource(values.remote);
     return config;
   } catch (error) {
