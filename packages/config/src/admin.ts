@@ -144,7 +144,7 @@ async function answer(
   if (request.method !== route.method) {
     return { ...problem(405, 'METHOD_NOT_ALLOWED', `Use ${route.method}`), headers: { allow: route.method } };
   }
-  if ((await options.authorize(request, route.action)) !== true)
+  if (!isTrue(await options.authorize(request, route.action)))
     return problem(403, 'FORBIDDEN', 'Not allowed');
   if (route.method === 'GET') return await route.run({ config, query, body: {}, write: {} });
   if (!/^application\/json\b/i.test(request.headers['content-type'] ?? '')) {
@@ -153,6 +153,11 @@ async function answer(
   const body = await readJson(request);
   if (body === undefined) return problem(400, 'BAD_BODY', 'The body must be a JSON object of at most 1 MiB');
   return await route.run({ config, query, body, write: writeOptionsOf(request, body, options) });
+}
+
+/** From JavaScript an authorisation may give anything; only `true` opens. */
+function isTrue(value: unknown): boolean {
+  return value === true;
 }
 
 function writeOptionsOf(

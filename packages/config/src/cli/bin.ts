@@ -5,7 +5,7 @@ runCli(process.argv.slice(2), {
   out: (text) => process.stdout.write(text),
   err: (text) => process.stderr.write(text),
   variables: process.env,
-  terminal: Boolean(process.stdout.isTTY),
+  terminal: process.stdout.isTTY,
 }).then(
   (code) => {
     process.exitCode = code;
