@@ -92,6 +92,8 @@ export interface Settlement {
   readonly priority: PriorityIndex;
   readonly outcome: Outcome;
   readonly links?: TaskLinks | undefined;
+  /** It failed or stalled before, so there is something about it to forget. */
+  readonly repeated: boolean;
 }
 
 /** One exchange with a queue: settle what is done, take at most `want` more. */
@@ -123,7 +125,9 @@ export interface BeatReply {
 export interface SessionListener {
   /** Tasks of this session that somebody asked to cancel. */
   onCancel(id: string, reason: string): void;
-  /** Claims that are no longer ours, found by a reconciliation. */
+  /** An outage has begun; the session goes on trying. */
+  onError(error: unknown): void;
+  /** Claims that are no longer ours. */
   onLost(ids: readonly string[]): void;
   /** The ids that this session's pool believes it holds, per queue. */
   held(): readonly { readonly queue: string; readonly id: string; readonly token: number }[];
@@ -133,8 +137,9 @@ export interface SessionListener {
 export interface Session {
   readonly partition: number;
   /**
-   * One exchange. It either resolves, or rejects with nothing known about what happened: then the session has already
-   * found out which claims stand (`onLost`), and the same settlements may be sent again.
+   * One exchange, at most one per queue at a time. It is repeated through outages for as long as the session is open, and a
+   * repetition gives what the first gave. It rejects when the session closes, or when repeating cannot help; the same
+   * settlements may then be sent again.
    */
   turn(queue: string, request: TurnRequest): Promise<TurnReply>;
   /** Waits until one of `queues` may have work, at most `timeoutMs`. Resolves to those worth a turn. */
@@ -221,6 +226,8 @@ export interface ScheduleFire {
   readonly expected: number;
   readonly next: number;
   readonly tasks: readonly NewTask[];
+  /** The queue of its tasks, also when there are none. */
+  readonly queue: string;
   /** `skip`: nothing is enqueued while the task of the last fire is still live. */
   readonly overlap: 'allow' | 'skip';
 }

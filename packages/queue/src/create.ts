@@ -1,4 +1,5 @@
 import { processWide } from '@xiaoke/core';
+import { openRedis } from '@xiaoke/core/redis';
 import type { Backend } from './backend.ts';
 import { Manager } from './manager.ts';
 import { MemoryBackend } from './memory/memory-backend.ts';
@@ -53,5 +54,10 @@ async function make(options: QueueManagerOptions, shared: boolean): Promise<Mana
 }
 
 async function backendFor(options: ResolvedQueueOptions): Promise<Backend> {
-  return new MemoryBackend(options);
+  if (options.type === 'memory') return new MemoryBackend(options);
+  const [{ RedisBackend }, connection] = await Promise.all([
+    import('./redis/redis-backend.ts'),
+    openRedis(options.redis, { load: async () => await import('ioredis'), logger: options.logger }),
+  ]);
+  return new RedisBackend(options, connection);
 }

@@ -84,3 +84,13 @@ function checkOnFailure(value: unknown, path: string): 'fail' | 'ignore' {
   if (value === 'ignore') return 'ignore';
   throw new InvalidOptionError(path, "must be 'fail' or 'ignore'");
 }
+
+/** The error of a parent whose child is dead. */
+export function childFailure(childId: string): string {
+  return JSON.stringify({
+    name: 'QueueError',
+    code: 'CHILD_FAILED',
+    message: `The child ${childId} did not complete`,
+    reason: 'CHILD_FAILED',
+  });
+}

@@ -361,6 +361,7 @@ export class Manager extends IsolatedEmitter<QueueEvents> implements QueueManage
       background: this.#background,
       prepare: (name, payload, options, extras) =>
         this.#producer.prepareNow({ name, payload, options, extras }),
+      queueOf: (options) => options.queue ?? this.#options.defaults.queue,
       fired: (id, lagSeconds) => this.#metrics.scheduleLag(id, lagSeconds),
       failed: (error) => this.#failed(error, 'schedule'),
     });

@@ -95,7 +95,9 @@ export class Results {
   }
 
   #hint(ids: readonly string[]): void {
-    for (const id of ids) if (this.#waiters.has(id)) this.#hinted.add(id);
+    // No ids at all: everything may have ended.
+    const hinted = ids.length === 0 ? this.#waiters.keys() : ids;
+    for (const id of hinted) if (this.#waiters.has(id)) this.#hinted.add(id);
     if (this.#hinted.size === 0 || this.#looking) return;
     this.#looking = true;
     this.#background.run(() => this.#look(), 'look for results');

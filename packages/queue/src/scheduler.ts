@@ -11,6 +11,8 @@ export interface SchedulerOptions {
   readonly logger: Logger;
   readonly background: Background;
   readonly prepare: (name: string, payload: unknown, options: TaskOptions, extras: EnvelopeExtras) => NewTask;
+  /** The queue that tasks with these options go to. */
+  readonly queueOf: (options: TaskOptions) => string;
   readonly fired: (id: string, lagSeconds: number) => void;
   failed(error: unknown): void;
 }
@@ -74,7 +76,7 @@ export class Scheduler {
   }
 
   async #fire(stored: StoredSchedule, now: number): Promise<void> {
-    const { backend, logger, fired, prepare } = this.#options;
+    const { backend, logger, fired, prepare, queueOf } = this.#options;
     const definition = JSON.parse(stored.definition) as ScheduleDefinition;
     const { fires, next } = planFires(definition, stored.nextAt, now);
     const { name, payload, options } = definition;
@@ -88,6 +90,7 @@ export class Scheduler {
       expected: stored.nextAt,
       next,
       tasks,
+      queue: queueOf(options),
       overlap: definition.rule.overlap,
     });
     if (outcome === 'fired' && tasks.length > 0) fired(stored.id, (now - stored.nextAt) / 1_000);

@@ -77,7 +77,7 @@ export class MemorySession implements Session {
     this.interrupt();
     const now = this.#options.clock.now();
     for (const { queue, id, token } of this.listener.held()) {
-      const settlement = { id, token, priority: 1, outcome: { kind: 'return' } } as const;
+      const settlement = { id, token, priority: 1, repeated: false, outcome: { kind: 'return' } } as const;
       this.#options.store.turn(queue, this, { settlements: [settlement], want: 0, quotas: [] }, now);
     }
     this.#options.closed(this);

@@ -1,4 +1,5 @@
 import type { EnqueueReply, NewTask, Settlement, TurnReply, TurnRequest, UniqueRule } from '../backend.ts';
+import { childFailure } from '../flows.ts';
 import { Groups } from './groups.ts';
 import { TimeHeap } from './heap.ts';
 import { QueueState } from './queue-state.ts';
@@ -312,16 +313,6 @@ export class MemoryStore {
     const fatal = failed && parent.onFailure === 'fail' ? childFailure(task.id) : undefined;
     this.#childEnded({ parentId: parent.id, childId: task.id, result: task.result, fatal }, now);
   }
-}
-
-/** The error of a parent whose child is dead. */
-export function childFailure(childId: string): string {
-  return JSON.stringify({
-    name: 'QueueError',
-    code: 'CHILD_FAILED',
-    message: `The child ${childId} did not complete`,
-    reason: 'CHILD_FAILED',
-  });
 }
 
 /** The smaller of two optional numbers. */

@@ -201,5 +201,6 @@ function toSettlement(task: ActiveTask): Settlement | [] {
     priority: task.envelope.priority,
     outcome: task.outcome,
     links: linksOf(task.envelope),
+    repeated: task.claim.attempts + task.claim.stalls > 0,
   };
 }

@@ -102,6 +102,7 @@ export class Pool implements WorkerPool {
       onCancel: (id, reason) => {
         for (const lane of lanes.values()) lane.tasks.get(id)?.stop('cancelled', cancelled(id, reason));
       },
+      onError: (error) => this.#options.failed(error),
       onLost: (ids) => {
         for (const id of ids) for (const lane of lanes.values()) lane.lose(id);
       },

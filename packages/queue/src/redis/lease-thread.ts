@@ -1,0 +1,34 @@
+/**
+ * What the lease thread runs: plain JavaScript as text, since a thread cannot load TypeScript and a published package
+ * should need no second entry file.
+ *
+ * It renews a lease when the main thread has not done so for a third of it, and gives up after `maxBlockMs`.
+ */
+export const THREAD_SOURCE: string = `
+'use strict';
+const { parentPort, workerData } = require('node:worker_threads');
+const { Redis, Cluster } = require(workerData.ioredis);
+const { url, options, nodes, leaseMs, maxBlockMs } = workerData;
+const settings = { lazyConnect: true, maxRetriesPerRequest: 0, connectTimeout: 2000,
+  retryStrategy: (times) => Math.min(50 * times, 1000) };
+const client = nodes ? new Cluster(nodes, { redisOptions: options, lazyConnect: true })
+  : url ? new Redis(url, settings) : new Redis({ ...options, ...settings });
+client.on('error', () => {});
+// XX: a worker whose lease was taken away must not get it back from here.
+const renew = "local t = redis.call('TIME') return redis.call('ZADD', KEYS[1], 'XX', t[1] * 1000 + math.floor(t[2] / 1000) + ARGV[2], ARGV[1])";
+const workers = new Map();
+parentPort.on('message', (message) => {
+  const now = performance.now();
+  if (message.add) workers.set(message.add, { key: message.key, renewed: now, kept: now });
+  if (message.renewed) { const w = workers.get(message.renewed); if (w) { w.renewed = now; w.kept = now; } }
+  if (message.drop) workers.delete(message.drop);
+});
+setInterval(() => {
+  const now = performance.now();
+  for (const [worker, w] of workers) {
+    if (now - w.kept < leaseMs / 3 || now - w.renewed > maxBlockMs) continue;
+    w.kept = now;
+    client.eval(renew, 1, w.key, worker, leaseMs).catch(() => { w.kept = 0; });
+  }
+}, Math.max(50, leaseMs / 10));
+`;

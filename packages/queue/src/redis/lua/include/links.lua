@@ -1,0 +1,114 @@
+-- What moves besides the task itself: its group, its unique key, its parent. All of it is per queue, in declared keys.
+
+-- The earliest time a rate lets the next task pass; takes the place.
+local function slot(rate, key, earliest)
+  if not rate then return earliest end
+  local limit, per = rate.limit, rate.per
+  local tat = math.max(tonumber(call('HGET', GT, key) or '0'), earliest)
+  call('HSET', GT, key, tat + per / limit)
+  return math.max(earliest, math.ceil(tat + per / limit - per))
+end
+
+local function admit(group, id, prio, now)
+  call('HINCRBY', GA, group.key, 1)
+  local at = slot(group.rate, group.key, now)
+  if at > now then
+    call('ZADD', DLY, at, prio .. ':' .. id)
+  else
+    call('LPUSH', W[prio + 1], id)
+  end
+  call('ZADD', MK, 0, '0')
+end
+
+local function first_held(key)
+  return call('ZRANGEBYLEX', GZ, '[' .. key .. '\n', '(' .. key .. '\11', 'LIMIT', 0, 1)[1]
+end
+
+-- Lets a task into its queue, or holds it until its group has room.
+local function enter(group, id, prio, now)
+  call('HSET', GC, group.key, cjson.encode(group))
+  local admitted = tonumber(call('HGET', GA, group.key) or '0')
+  if admitted >= group.concurrency or first_held(group.key) then
+    local member = group.key .. '\n' .. string.format('%016d', call('HINCRBY', ST, 'gs', 1)) .. '\n' .. prio .. '\n' .. id
+    call('ZADD', GZ, 0, member)
+    call('HSET', GM, id, 'H' .. member)
+  else
+    admit(group, id, prio, now)
+  end
+end
+
+-- An admitted task has reached its end: the next ones may come in.
+local function leave(group, now)
+  local key = group.key
+  local admitted = call('HINCRBY', GA, key, -1)
+  local rule = call('HGET', GC, key)
+  local current = rule and cjson.decode(rule) or group
+  while admitted < current.concurrency do
+    local member = first_held(key)
+    if not member then break end
+    local prio, id = string.match(member, '\n%d+\n(%d)\n(.*)$')
+    call('ZREM', GZ, member)
+    call('HDEL', GM, id)
+    admit(current, id, tonumber(prio), now)
+    admitted = admitted + 1
+  end
+  if admitted <= 0 then
+    call('HDEL', GA, key)
+    call('HDEL', GC, key)
+  end
+end
+
+-- Puts a new or released task where it belongs. t: i id, p priority, a not before, g group.
+local function place(t, now)
+  if t.a and t.a > now then
+    if t.g then
+      call('HSET', GM, t.i, 'D' .. cjson.encode(t.g))
+      call('ZADD', DLY, t.a, t.p .. 'g' .. t.i)
+    else
+      call('ZADD', DLY, t.a, t.p .. ':' .. t.i)
+    end
+  elseif t.g then
+    enter(t.g, t.i, t.p, now)
+  else
+    call('LPUSH', W[t.p + 1], t.i)
+  end
+  call('ZADD', MK, 0, '0')
+end
+
+-- The value of a unique key is until, holder and next, one a line.
+local function unique_of(key)
+  local value = call('HGET', UQ, key)
+  if not value then return nil end
+  local untilMs, holder, next = string.match(value, '^([^\n]*)\n([^\n]*)\n(.*)$')
+  return tonumber(untilMs), holder, next
+end
+
+local function release_unique(key, id, now)
+  local untilMs, holder, next = unique_of(key)
+  if not holder then return end
+  if holder ~= id then
+    if next == id then call('HSET', UQ, key, untilMs .. '\n' .. holder .. '\n') end
+    return
+  end
+  if next ~= '' then
+    call('HSET', UQ, key, '0\n' .. next .. '\n')
+    local waiting = call('HGET', UN, next)
+    if waiting then
+      call('HDEL', UN, next)
+      place(cjson.decode(waiting), now)
+    end
+  elseif untilMs <= now then
+    call('HDEL', UQ, key)
+  end
+end
+
+-- After a task's end. e: i id, u unique key, g group, p parent {id, onFailure}; admitted: it counts in its group.
+local function release(e, now, admitted, result, failed)
+  if e.u then release_unique(e.u, e.i, now) end
+  if e.g and admitted then leave(e.g, now) end
+  -- The parent may live in another slot: what it has to be told lies here until somebody has told it.
+  if e.p then
+    local fatal = failed and e.p.onFailure == 'fail'
+    call('HSET', OB, e.i, cjson.encode({ parent = e.p.id, result = result, fatal = fatal }))
+  end
+end

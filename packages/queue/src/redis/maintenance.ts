@@ -1,0 +1,182 @@
+import type { StalledTask } from '../backend.ts';
+import { linksOf } from '../envelope.ts';
+import { childFailure } from '../flows.ts';
+import type { ResolvedQueueOptions } from '../options.ts';
+import { chunks } from './enqueue-buffer.ts';
+import type { Keys } from './keys.ts';
+import type { RedisLink } from './link.ts';
+import type { Located } from './places.ts';
+import { scripts } from './scripts.ts';
+
+/** What maintenance needs. */
+export interface MaintenanceOptions {
+  readonly keys: Keys;
+  readonly options: ResolvedQueueOptions;
+  readonly ask: <T>(attempt: (link: RedisLink) => Promise<T>) => Promise<T>;
+  readonly locate: (ids: readonly string[]) => Promise<Located[]>;
+}
+
+const STEP = 500;
+const STEPS_AT_ONCE = 100;
+const FULL_SCAN_EVERY = 12;
+
+interface Told {
+  readonly parent: string;
+  readonly result?: string;
+  readonly fatal?: boolean;
+}
+
+/** What every process does now and then for all: recovers lost claims, drops old records, tells parents of flows. */
+export class Maintenance {
+  readonly #options: MaintenanceOptions;
+  readonly #cursors = new Map<string, string[]>();
+  #rounds = 0;
+
+  constructor(options: MaintenanceOptions) {
+    this.#options = options;
+  }
+
+  /** Puts back what workers without a lease hold. */
+  async recover(): Promise<readonly StalledTask[]> {
+    this.#rounds += 1;
+    const stalled: StalledTask[] = [];
+    for (const [partition, { leases }] of this.#options.keys.partitions.entries()) {
+      const [dead, alive, now] = (await this.#options.ask((link) =>
+        link.run(scripts.expired, [leases], []),
+      )) as [string[], string[], number];
+      // A claim of a worker that never had a lease is looked for less often; there should be none.
+      if (dead.length === 0 && this.#rounds % FULL_SCAN_EVERY !== 1) continue;
+      stalled.push(...(await this.#recoverPartition(partition, { workers: dead, at: now }, new Set(alive))));
+    }
+    return stalled;
+  }
+
+  /** Drops what retention lets go, and what its tasks left behind. */
+  async tidy(): Promise<void> {
+    for (const [partition, { queues }] of this.#options.keys.partitions.entries()) {
+      const names = (await this.#options.ask((link) => link.call('SMEMBERS', queues))) as string[];
+      for (const queue of names) {
+        await this.#drop(partition, queue);
+        await this.#sweep(partition, queue);
+      }
+      await this.relay(partition);
+    }
+  }
+
+  /** Tells parents what their children left for them. What another process told meanwhile counts once. */
+  async relay(partition: number): Promise<void> {
+    const { outbox } = this.#options.keys.partition(partition);
+    let cursor = '0';
+    do {
+      const scan = (await this.#options.ask((link) => link.call('HSCAN', outbox, cursor, 'COUNT', 100))) as [
+        string,
+        string[],
+      ];
+      cursor = scan[0];
+      const [, fields] = scan;
+      for (let at = 0; at < fields.length; at += 2) {
+        const child = fields[at] ?? '';
+        await this.#tell(child, JSON.parse(fields[at + 1] ?? '{}') as Told);
+        await this.#options.ask((link) => link.call('HDEL', outbox, child));
+      }
+    } while (cursor !== '0');
+  }
+
+  async #tell(child: string, { parent, result, fatal }: Told): Promise<void> {
+    const [home] = await this.#options.locate([parent]);
+    if (home === undefined) return;
+    const { keys, ask } = this.#options;
+    const links = linksOf(home.envelope);
+    const linked =
+      links === undefined
+        ? ''
+        : JSON.stringify({ i: parent, u: links.unique, g: links.group, p: links.parent });
+    const error = fatal === true ? childFailure(child) : '';
+    const { queue } = home.envelope;
+    const args = [
+      parent,
+      child,
+      result ?? '',
+      error,
+      linked,
+      keys.partition(home.partition).finishedChannel,
+      queue,
+    ];
+    await ask((link) => link.run(scripts.child, keys.queue(home.partition, queue).all, args));
+    // The parent may be somebody's child itself, and this may have been its end.
+    if (fatal === true && links?.parent !== undefined) await this.relay(home.partition);
+  }
+
+  async #recoverPartition(
+    partition: number,
+    dead: { readonly workers: readonly string[]; readonly at: number },
+    alive: ReadonlySet<string>,
+  ): Promise<StalledTask[]> {
+    const { keys, ask } = this.#options;
+    const { queues, leases, workers, config } = keys.partition(partition);
+    const names = (await ask((link) => link.call('SMEMBERS', queues))) as string[];
+    const stalled: StalledTask[] = [];
+    for (const queue of names) {
+      for (const ids of chunks(await this.#claimsOfOthers(partition, queue, alive), 200)) {
+        if (ids.length === 0) continue;
+        const back = (await ask((link) =>
+          link.run(scripts.recover, keys.queue(partition, queue).base, ids),
+        )) as string[];
+        stalled.push(...back.map((id) => ({ id, queue })));
+      }
+    }
+    if (dead.workers.length > 0) {
+      const turns = dead.workers.flatMap((worker) => names.map((queue) => `n:${queue}\n${worker}`));
+      await ask(async (link) => {
+        await Promise.all([
+          // By time, not by name: a worker that came back to life meanwhile keeps its lease.
+          link.call('ZREMRANGEBYSCORE', leases, '-inf', dead.at),
+          link.call('HDEL', workers, ...dead.workers),
+          ...(turns.length > 0 ? [link.call('HDEL', config, ...turns)] : []),
+        ]);
+      });
+    }
+    return stalled;
+  }
+
+  async #claimsOfOthers(partition: number, queue: string, alive: ReadonlySet<string>): Promise<string[]> {
+    const { claims } = this.#options.keys.queue(partition, queue);
+    const ids: string[] = [];
+    let cursor = '0';
+    do {
+      const scan = (await this.#options.ask((link) => link.call('HSCAN', claims, cursor, 'COUNT', 500))) as [
+        string,
+        string[],
+      ];
+      cursor = scan[0];
+      const [, fields] = scan;
+      for (let at = 0; at < fields.length; at += 2) {
+        const worker = (fields[at + 1] ?? '').split('|', 2)[1] ?? '';
+        if (!alive.has(worker)) ids.push(fields[at] ?? '');
+      }
+    } while (cursor !== '0');
+    return ids;
+  }
+
+  async #drop(partition: number, queue: string): Promise<void> {
+    const { keys, options, ask } = this.#options;
+    const { finished, dead, deadAgeMs } = options.retention;
+    const args = ['old', finished, deadAgeMs, STEP, dead];
+    for (let step = 0; step < STEPS_AT_ONCE; step += 1) {
+      const dropped = Number(
+        await ask((link) => link.run(scripts.drop, keys.queue(partition, queue).all, args)),
+      );
+      if (dropped < STEP) return;
+    }
+  }
+
+  async #sweep(partition: number, queue: string): Promise<void> {
+    const id = `${partition}\n${queue}`;
+    const cursors = this.#cursors.get(id) ?? ['0', '0', '0', '0'];
+    const { keys, ask } = this.#options;
+    this.#cursors.set(
+      id,
+      (await ask((link) => link.run(scripts.tidy, keys.queue(partition, queue).all, cursors))) as string[],
+    );
+  }
+}

@@ -1,0 +1,179 @@
+import type { QueueLimits } from '../backend.ts';
+import { linksOf } from '../envelope.ts';
+import { QueueError } from '../errors.ts';
+import type { Keys } from './keys.ts';
+import type { RedisLink } from './link.ts';
+import { limitFields } from './redis-admin.ts';
+import type { Ask, Located, Places } from './places.ts';
+import { scripts } from './scripts.ts';
+
+const KEEP_CANCELLED = 3_600_000;
+const DRAIN_STEP = 200;
+
+type CancelOutcome = 'cancelled' | 'requested' | 'none';
+
+/** What control needs. */
+export interface ControlOptions {
+  readonly keys: Keys;
+  readonly places: Places;
+  readonly ask: Ask;
+  readonly relay: (partition: number) => Promise<void>;
+  readonly queues: () => Promise<readonly string[]>;
+}
+
+/** What people do to queues: cancel, pause, limit, drain, and look after dead letters. */
+export class RedisControl {
+  readonly #keys: Keys;
+  readonly #places: Places;
+  readonly #ask: Ask;
+  readonly #options: ControlOptions;
+
+  constructor(options: ControlOptions) {
+    this.#options = options;
+    this.#keys = options.keys;
+    this.#places = options.places;
+    this.#ask = options.ask;
+  }
+
+  async cancel(id: string, reason: string): Promise<CancelOutcome> {
+    const [outcome] = await this.#cancel([id], reason);
+    return outcome ?? 'none';
+  }
+
+  async deadLetters(
+    queue: string,
+    limit: number,
+    cursor: string | undefined,
+  ): Promise<{ ids: readonly string[]; cursor: string | undefined }> {
+    const [from = 0, skip = 0] = cursor === undefined ? [] : cursor.split(':').map(Number);
+    const ids: string[] = [];
+    for (let partition = from; partition < this.#keys.partitions.length; partition += 1) {
+      const start = partition === from ? skip : 0;
+      const { dead } = this.#keys.queue(partition, queue);
+      const left = limit - ids.length;
+      const page = (await this.#ask((link) => link.call('ZRANGE', dead, start, start + left))) as string[];
+      ids.push(...page.slice(0, left));
+      if (page.length > left) return { ids, cursor: `${partition}:${start + left}` };
+    }
+    return { ids, cursor: undefined };
+  }
+
+  async retryDead(ids: readonly string[]): Promise<number> {
+    return await this.#places.perHome(ids, async ({ partition, queue, entries }) => {
+      const args = entries.flatMap(({ id, envelope }) => [
+        id,
+        envelope.priority,
+        envelope.group === undefined ? '' : JSON.stringify(envelope.group),
+      ]);
+      return Number(
+        await this.#ask((link) => link.run(scripts.revive, this.#keys.queue(partition, queue).all, args)),
+      );
+    });
+  }
+
+  async purgeDead(ids: readonly string[]): Promise<number> {
+    return await this.#places.perHome(ids, async ({ partition, queue, entries }) => {
+      const args = ['dead', 0, 0, ...entries.map(({ id }) => id)];
+      return Number(
+        await this.#ask((link) => link.run(scripts.drop, this.#keys.queue(partition, queue).all, args)),
+      );
+    });
+  }
+
+  async setPaused(queue: string | undefined, paused: boolean): Promise<void> {
+    const queues = await this.#options.queues();
+    for (const [index, { config }] of this.#keys.partitions.entries()) {
+      const fields = queue === undefined ? ['p*', ...queues.map((name) => `p:${name}`)] : [`p:${queue}`];
+      await this.#ask(async (link) => {
+        if (paused) await link.call('HSET', config, queue === undefined ? 'p*' : `p:${queue}`, '1');
+        else await link.call('HDEL', config, ...fields);
+        const woken = paused ? [] : queue === undefined ? queues : [queue];
+        await Promise.all(
+          woken.map((name) => link.call('ZADD', this.#keys.queue(index, name).marker, '0', '0')),
+        );
+      });
+    }
+  }
+
+  async setLimits(queue: string, limits: QueueLimits): Promise<void> {
+    if (this.#keys.partitions.length > 1 && (limits.concurrency !== undefined || limits.rate !== undefined))
+      throw new QueueError('UNSUPPORTED', 'Limits of a queue need a namespace with one partition');
+    const { set, remove } = limitFields(queue, limits);
+    for (const [index, { config }] of this.#keys.partitions.entries()) {
+      await this.#ask(async (link) => {
+        if (set.length > 0) await link.call('HSET', config, ...set);
+        if (remove.length > 0) await link.call('HDEL', config, ...remove);
+        await link.call('ZADD', this.#keys.queue(index, queue).marker, '0', '0');
+      });
+    }
+  }
+
+  async drain(queue: string, delayed: boolean): Promise<number> {
+    let drained = 0;
+    for (let partition = 0; partition < this.#keys.partitions.length; partition += 1) {
+      const own = this.#keys.queue(partition, queue);
+      const lists: ((link: RedisLink) => Promise<string[]>)[] = own.ready.map(
+        (list) => (link) => link.call('LRANGE', list, -DRAIN_STEP, -1) as Promise<string[]>,
+      );
+      lists.push(async (link) => {
+        const held = (await link.call('ZRANGE', own.held, 0, DRAIN_STEP - 1)) as string[];
+        return held.map((member) => member.split('\n').at(-1) ?? '');
+      });
+      if (delayed) {
+        lists.push(async (link) => {
+          const members = (await link.call('ZRANGE', own.delayed, 0, DRAIN_STEP - 1)) as string[];
+          return members.map((member) => member.slice(2));
+        });
+      }
+      for (const list of lists) drained += await this.#drainList(list);
+    }
+    return drained;
+  }
+
+  async #cancel(ids: readonly string[], reason: string): Promise<CancelOutcome[]> {
+    const why = JSON.stringify({ name: 'QueueError', code: 'TASK_CANCELLED', message: reason, reason });
+    const outcomes = new Map<string, CancelOutcome>();
+    await this.#places.perHome(ids, async ({ partition, queue, entries }) => {
+      const shared = this.#keys.partition(partition);
+      const links = linksById(entries);
+      const args = [
+        why,
+        KEEP_CANCELLED,
+        shared.finishedChannel,
+        shared.cancelChannel,
+        links,
+        queue,
+        ...entries.map(({ id }) => id),
+      ];
+      const reply = (await this.#ask((link) =>
+        link.run(scripts.cancel, this.#keys.queue(partition, queue).all, args),
+      )) as CancelOutcome[];
+      entries.forEach(({ id }, index) => outcomes.set(id, reply[index] ?? 'none'));
+      if (entries.some(({ envelope }) => envelope.parent !== undefined)) await this.#options.relay(partition);
+      return 0;
+    });
+    return ids.map((id) => outcomes.get(id) ?? 'none');
+  }
+
+  async #drainList(list: (link: RedisLink) => Promise<string[]>): Promise<number> {
+    let drained = 0;
+    for (;;) {
+      const ids = await this.#ask(list);
+      if (ids.length === 0) return drained;
+      const outcomes = await this.#cancel(ids, 'drained');
+      const done = outcomes.filter((outcome) => outcome === 'cancelled').length;
+      drained += done;
+      // Nothing but tasks that others took in between: they are no business of ours.
+      if (done === 0) return drained;
+    }
+  }
+}
+
+function linksById(entries: readonly Located[]): string {
+  const links: Record<string, object> = {};
+  for (const { id, envelope } of entries) {
+    const own = linksOf(envelope);
+    if (own !== undefined) links[id] = { i: id, u: own.unique, g: own.group, p: own.parent };
+  }
+  return Object.keys(links).length === 0 ? '' : JSON.stringify(links);
+}

@@ -1,0 +1,254 @@
+import { sleep, systemClock, systemRandom, type Background } from '@xiaoke/core';
+import type { RedisConnection } from '@xiaoke/core/redis';
+import type { Claim, Session, SessionListener, TurnReply, TurnRequest } from '../backend.ts';
+import { QueueError } from '../errors.ts';
+import { chunks } from './enqueue-buffer.ts';
+import type { Keys, PartitionKeys } from './keys.ts';
+import type { LeaseKeeper } from './lease-keeper.ts';
+import { isTransient, RedisLink } from './link.ts';
+import { scripts, sendTurn } from './scripts.ts';
+
+/** What a session is made of. */
+export interface RedisSessionOptions {
+  readonly connection: RedisConnection;
+  readonly keys: Keys;
+  readonly partition: number;
+  readonly worker: string;
+  readonly slots: number;
+  readonly queues: readonly string[];
+  readonly leaseMs: number;
+  readonly background: Background;
+  readonly listener: SessionListener;
+  readonly keeper: LeaseKeeper | undefined;
+  /** A turn ended tasks that other tasks wait for. */
+  readonly relay: () => void;
+  readonly closed: (session: RedisSession) => void;
+}
+
+type RawReply = [number, string[], string[], number, string, number];
+
+const BLOCK_SILENCE = 8_000;
+
+/** A worker pool's place at one partition: an identity with a lease, a connection for turns, and one that waits. */
+export class RedisSession implements Session {
+  readonly partition: number;
+  readonly worker: string;
+  readonly listener: SessionListener;
+  readonly #options: RedisSessionOptions;
+  readonly #partitionKeys: PartitionKeys;
+  readonly #link: RedisLink;
+  readonly #blocking: RedisLink;
+  readonly #turns = new Map<string, number>();
+  readonly #needsAll = new Set<string>();
+  #renewedAt = -Infinity;
+  #announcedAt = -Infinity;
+  #blocked = false;
+  #troubled = false;
+  #closed = false;
+
+  constructor(options: RedisSessionOptions) {
+    this.#options = options;
+    this.partition = options.partition;
+    this.worker = options.worker;
+    this.listener = options.listener;
+    this.#partitionKeys = options.keys.partition(options.partition);
+    this.#link = new RedisLink(options.connection);
+    this.#blocking = new RedisLink(options.connection, BLOCK_SILENCE);
+    options.background.run(() => this.beat(), 'announce a worker');
+  }
+
+  async turn(queue: string, request: TurnRequest): Promise<TurnReply> {
+    const turn = (this.#turns.get(queue) ?? 0) + 1;
+    this.#turns.set(queue, turn);
+    const full = this.#needsAll.delete(queue);
+    const keys = this.#options.keys.queue(this.partition, queue);
+    for (let tries = 0; ; tries += 1) {
+      if (this.#closed) throw new QueueError('WORKER_CLOSING', 'The session is closed');
+      const leaseMs = this.#leaseDue();
+      try {
+        const frame = {
+          worker: this.worker,
+          queue,
+          turn,
+          again: tries > 0,
+          leaseMs,
+          channel: this.#partitionKeys.finishedChannel,
+          full,
+        };
+        const raw = (await sendTurn(this.#link, keys, frame, request)) as RawReply;
+        this.#recovered();
+        if (leaseMs > 0) this.#renewed();
+        if (raw[4] === '1') this.#needsAll.add(queue);
+        if (request.settlements.some(({ links }) => links?.parent !== undefined)) this.#options.relay();
+        return toReply(raw);
+      } catch (error) {
+        if (!isTransient(error) || this.#closed) throw error;
+        this.#trouble(error);
+        await sleep(Math.min(10 * 2 ** Math.min(tries, 7), 500) * (0.5 + systemRandom() / 2), { ref: false });
+      }
+    }
+  }
+
+  async wait(queues: readonly string[], timeoutMs: number): Promise<readonly string[]> {
+    const markers = queues.map((queue) => this.#options.keys.queue(this.partition, queue).marker);
+    const seconds = Math.max(0.001, timeoutMs / 1_000);
+    this.#blocked = true;
+    try {
+      const popped = (await this.#blocking.call(
+        'BZPOPMIN',
+        ...markers,
+        this.#partitionKeys.wake(this.worker),
+        seconds,
+      )) as [string, string, string] | null;
+      if (popped === null) return queues;
+      const index = markers.indexOf(popped[0]);
+      return index < 0 ? [] : [queues[index] ?? ''];
+    } catch (error) {
+      if (this.#closed) return [];
+      this.#trouble(error);
+      await sleep(50 + 100 * systemRandom(), { ref: false });
+      return queues;
+    } finally {
+      this.#blocked = false;
+    }
+  }
+
+  passOn(queue: string): void {
+    const { marker } = this.#options.keys.queue(this.partition, queue);
+    this.#options.background.run(() => this.#link.call('ZADD', marker, '0', '0'), 'pass a wake-up on');
+  }
+
+  async beat(): Promise<void> {
+    if (this.#closed) return;
+    const held = this.listener.held();
+    if (held.length === 0 && systemClock.monotonic() - this.#renewedAt < this.#options.leaseMs / 3 - 50)
+      return;
+    await this.#announce();
+    const byQueue = groupBy(held);
+    const keys = [this.#partitionKeys.leases];
+    const args: (string | number)[] = [this.worker, this.#options.leaseMs];
+    const asked: string[] = [];
+    for (const [queue, claims] of byQueue) {
+      keys.push(this.#options.keys.queue(this.partition, queue).claims);
+      args.push(claims.length);
+      for (const { id, token } of claims) {
+        args.push(id, `${token}|`);
+        asked.push(id);
+      }
+    }
+    const reply = (await this.#link.run(scripts.beat, keys, args)) as string[];
+    this.#renewed();
+    const lost = asked.filter((_, index) => reply[index] === '!');
+    if (lost.length > 0) this.listener.onLost(lost);
+    asked.forEach((id, index) => {
+      const why = reply[index] ?? '';
+      if (why !== '' && why !== '!') this.listener.onCancel(id, reasonOf(why));
+    });
+  }
+
+  interrupt(): void {
+    if (!this.#blocked || this.#closed) return;
+    const key = this.#partitionKeys.wake(this.worker);
+    this.#options.background.run(async () => {
+      await this.#link.call('ZADD', key, '0', '0');
+      await this.#link.call('PEXPIRE', key, 60_000);
+    }, 'interrupt a wait');
+  }
+
+  async close(timeoutMs: number): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#options.keeper?.drop(this.worker);
+    this.#blocking.close();
+    const deadline = systemClock.monotonic() + timeoutMs;
+    try {
+      await Promise.race([
+        this.#giveBack(),
+        sleep(Math.max(1, deadline - systemClock.monotonic()), { ref: false }),
+      ]);
+    } catch {
+      // With Redis away, the lease runs out and what is held comes back by itself.
+    }
+    this.#link.close();
+    this.#options.closed(this);
+  }
+
+  async #giveBack(): Promise<void> {
+    const held = this.listener.held();
+    for (const queue of this.#options.queues) {
+      const ids = held.filter((claim) => claim.queue === queue).map(({ id }) => id);
+      const { base } = this.#options.keys.queue(this.partition, queue);
+      for (const part of chunks(ids))
+        await this.#link.run(scripts.leave, base, [this.worker, queue, ...part]);
+    }
+    await Promise.all([
+      this.#link.call('ZREM', this.#partitionKeys.leases, this.worker),
+      this.#link.call('HDEL', this.#partitionKeys.workers, this.worker),
+      this.#link.call('DEL', this.#partitionKeys.wake(this.worker)),
+    ]);
+  }
+
+  async #announce(): Promise<void> {
+    if (systemClock.monotonic() - this.#announcedAt < 60_000) return;
+    const { slots, queues } = this.#options;
+    await Promise.all([
+      this.#link.call('HSET', this.#partitionKeys.workers, this.worker, JSON.stringify({ slots, queues })),
+      this.#link.call('SADD', this.#partitionKeys.queues, ...queues),
+    ]);
+    this.#announcedAt = systemClock.monotonic();
+  }
+
+  /** The lease is renewed by turns, but not by each of them. */
+  #leaseDue(): number {
+    const { leaseMs } = this.#options;
+    return systemClock.monotonic() - this.#renewedAt > leaseMs / 6 ? leaseMs : 0;
+  }
+
+  #renewed(): void {
+    this.#renewedAt = systemClock.monotonic();
+    this.#options.keeper?.renewed(this.worker);
+  }
+
+  // One outage is one error, however many commands it fails.
+  #trouble(error: unknown): void {
+    if (this.#troubled) return;
+    this.#troubled = true;
+    this.listener.onError(error);
+  }
+
+  #recovered(): void {
+    this.#troubled = false;
+  }
+}
+
+function toReply([now, lost, flat, next]: RawReply): TurnReply {
+  const claims: Claim[] = [];
+  for (let at = 0; at < flat.length; at += 4) {
+    const counts = flat[at + 3] ?? '';
+    const split = counts.indexOf('|');
+    claims.push({
+      id: flat[at] ?? '',
+      token: Number(flat[at + 1]),
+      blob: flat[at + 2] ?? '',
+      attempts: counts === '' ? 0 : Number(counts.slice(0, split)),
+      stalls: counts === '' ? 0 : Number(counts.slice(split + 1)),
+    });
+  }
+  return { now, lost, claims, nextMs: next < 0 ? undefined : next };
+}
+
+/** The reason inside what a cancellation leaves with a claim. */
+export function reasonOf(why: string): string {
+  const { reason } = JSON.parse(why) as { reason?: string };
+  return reason ?? 'cancelled';
+}
+
+function groupBy<T extends { readonly queue: string }>(items: readonly T[]): Map<string, T[]> {
+  const groups = new Map<string, T[]>();
+  for (const item of items) {
+    const group = groups.get(item.queue);
+    if (group === undefined) groups.set(item.queue, [item]);
+    else group.push(item);
+  }
+  return groups;
+}
