@@ -134,3 +134,65 @@ export type { PolicyDefinition } from './manager/definition.ts';
 export type { RetryAnalysis } from './analysis/analyze.ts';
 export type { Finding } from './analysis/findings.ts';
 export { protectedBy, retryable, type ProtectedByOptions } from './decorators.ts';
+export {
+  adaptiveConcurrency,
+  type AdaptiveConcurrencyEvents,
+  type AdaptiveConcurrencyOptions,
+  type AdaptiveConcurrencyPolicy,
+  type AdaptiveConcurrencyStats,
+} from './adaptive/adaptive-concurrency.ts';
+export type { LimitAlgorithmName } from './adaptive/limit-algorithms.ts';
+export {
+  adaptiveThrottle,
+  type AdaptiveThrottleOptions,
+  type AdaptiveThrottlePolicy,
+  type AdaptiveThrottleStats,
+} from './adaptive/adaptive-throttle.ts';
+export {
+  faultInjection,
+  type FaultInjectionOptions,
+  type FaultInjectionPolicy,
+  type FaultInjectionStats,
+} from './flow/fault-injection.ts';
+export {
+  partition,
+  type PartitionOptions,
+  type PartitionPolicy,
+  type PartitionStats,
+} from './flow/partition.ts';
+export { httpPolicy, type HttpPolicyOptions } from './http/http-policy.ts';
+export { withIncoming, type IncomingHeaders } from './http/incoming.ts';
+export { resilientFetch, type ResilientFetch, type ResilientFetchOptions } from './http/resilient-fetch.ts';
+export { databasePolicy, type DatabasePolicyOptions } from './database/database-policy.ts';
+export {
+  classifyDatabaseError,
+  type DatabaseDialect,
+  type DatabaseErrorKind,
+} from './database/transient-errors.ts';
+export {
+  loadShedder,
+  type LoadShedder,
+  type LoadShedderOptions,
+  type LoadShedderStats,
+} from './shedder/load-shedder.ts';
+export type {
+  FastifyLike,
+  FastifyReplyLike,
+  HttpHandler,
+  HttpMiddleware,
+  HttpShedding,
+  PriorityOf,
+} from './shedder/http-shedding.ts';
+export type { LoadSource, ProcessLoad } from './shedder/process-load.ts';
+export {
+  createRedisRateLimitStore,
+  type RedisRateLimitStore,
+  type RedisRateLimitStoreOptions,
+} from './redis/redis-rate-limit-store.ts';
+export {
+  createSharedCircuits,
+  type RedisSharedCircuits,
+  type SharedCircuitsEvents,
+  type SharedCircuitsOptions,
+} from './redis/redis-shared-circuits.ts';
+export { RedisUnavailableError } from './redis/redis-link.ts';

@@ -33,6 +33,8 @@ export interface CircuitBreakerStats extends PolicyStats {
   readonly admitted: number;
   readonly succeeded: number;
   readonly failed: number;
+  /** The failures that were timeouts. */
+  readonly timedOut: number;
   readonly slow: number;
   /** Ended without saying anything about the dependency: aborted, refused further in, ignored. */
   readonly ignored: number;

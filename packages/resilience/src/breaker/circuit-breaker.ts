@@ -1,3 +1,4 @@
+import { TimeoutError } from '@xiaoke/core';
 import type { Part } from '../engine/compile.ts';
 import { BasePolicy, policyName, type Configurable, type Policy } from '../engine/policy.ts';
 import type { Scope } from '../engine/scope.ts';
@@ -83,6 +84,7 @@ class CircuitBreaker extends BasePolicy<never, CircuitBreakerEvents> implements 
   readonly holdsUntilSettled = false;
   readonly #circuit: Circuit;
   #ignored = 0;
+  #timedOut = 0;
   #rejected = 0;
   #wouldHaveRejected = 0;
 
@@ -143,6 +145,7 @@ class CircuitBreaker extends BasePolicy<never, CircuitBreakerEvents> implements 
     const circuit = this.#circuit;
     const verdict = verdictOn(scope, circuit.options, this.clock);
     if (verdict === 'ignored') this.#ignored += 1;
+    else if (verdict === 'failure' && scope.settled instanceof TimeoutError) this.#timedOut += 1;
     circuit.record(token as number, verdict, scope.endedAt, scope.endedAt - scope.startedAt);
   }
 
@@ -155,6 +158,7 @@ class CircuitBreaker extends BasePolicy<never, CircuitBreakerEvents> implements 
       kind: this.kind,
       name: this.name,
       ...this.#circuit.stats(this.clock.monotonic()),
+      timedOut: this.#timedOut,
       ignored: this.#ignored,
       rejected: this.#rejected,
       wouldHaveRejected: this.#wouldHaveRejected,

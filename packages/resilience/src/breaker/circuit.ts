@@ -173,7 +173,7 @@ export class Circuit {
 
   stats(
     now: number,
-  ): Omit<CircuitBreakerStats, 'kind' | 'name' | 'ignored' | 'rejected' | 'wouldHaveRejected'> {
+  ): Omit<CircuitBreakerStats, 'kind' | 'name' | 'timedOut' | 'ignored' | 'rejected' | 'wouldHaveRejected'> {
     this.#passTime(now);
     this.#history.passTime(this.#state, now);
     const { calls, failures, slow } = this.#window.totals(now);
@@ -250,10 +250,9 @@ export class Circuit {
     this.#until = until;
   }
 
-  #probeRemotely(): void {
-    const now = this.#parts.clock.monotonic();
-    this.#until = Math.min(this.#until, now);
-    this.#halfOpen(now);
+  #probeRemotely(): boolean {
+    this.#halfOpen(this.#parts.clock.monotonic());
+    return this.#state !== 'closed';
   }
 
   #change(to: CircuitState, reason: TransitionReason, now: number): void {

@@ -3,8 +3,8 @@ export interface SharedCircuitMember {
   readonly name: string;
   /** Opens it on behalf of others, until told otherwise, or until `until` (monotonic) when they fall silent. */
   openRemotely(until: number): void;
-  /** Lets it try its probes now, on behalf of all. */
-  probeRemotely(): void;
+  /** Lets it try its probes now, on behalf of all. `false` when it is closed and so has nothing to find out. */
+  probeRemotely(): boolean;
   /** Closes it, since the probes of another process succeeded. */
   closeRemotely(): void;
 }
@@ -20,6 +20,4 @@ export interface SharedCircuitMembership {
   opened(openForMs: number): void;
   /** Its probes succeeded. */
   closed(): void;
-  /** Whether somebody else decides who probes; then the circuit waits for `probeRemotely`. */
-  readonly governed: boolean;
 }

@@ -12,11 +12,16 @@ export type Verdict = 'success' | 'failure' | 'ignored';
  */
 export function verdictOn(scope: Scope, options: ResolvedBreakerOptions, clock: Clock): Verdict {
   const { outcome, settled } = scope;
-  if (outcome === 'success') return ask(options.failureIfResult, settled, false) ? 'failure' : 'success';
+  if (outcome === 'success') return verdictOnResult(settled, options, clock);
   if (outcome !== 'failure') return 'ignored';
   if (ask(options.ignoreIf, settled, false)) return 'ignored';
   if (!options.countThrottles && isThrottle(settled, clock.now())) return 'ignored';
   return ask(options.failureIf, settled, true) ? 'failure' : 'success';
+}
+
+function verdictOnResult(result: unknown, options: ResolvedBreakerOptions, clock: Clock): Verdict {
+  if (!ask(options.failureIfResult, result, false)) return 'success';
+  return !options.countThrottles && isThrottle(result, clock.now()) ? 'ignored' : 'failure';
 }
 
 function ask(

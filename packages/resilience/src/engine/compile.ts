@@ -9,7 +9,11 @@ export type Part =
   | { readonly type: 'stage'; readonly stage: Stage; readonly clock: Clock }
   | { readonly type: 'retry'; readonly engine: RetryEngine; readonly clock: Clock }
   /** A control flow of its own around the rest. `inner` runs what is inside; it may be run several times. */
-  | { readonly type: 'around'; readonly around: (inner: Runner) => Runner; readonly clock: Clock };
+  | {
+      readonly type: 'around';
+      readonly around: (inner: Runner) => Runner;
+      readonly clock: Clock | undefined;
+    };
 
 /**
  * Compiles parts, outermost first, into nested runners: everything between two `around` parts that holds at most one
@@ -18,7 +22,7 @@ export type Part =
  * @throws InvalidOptionError when the parts do not share one clock
  */
 export function compile(parts: readonly Part[], meter: CallMeter | undefined, innermost?: Runner): Runner {
-  const clock = commonClock(parts.map((part) => part.clock));
+  const clock = commonClock(parts.flatMap((part) => part.clock ?? []));
   if (clock === undefined)
     throw new InvalidOptionError('clock', 'must be the same for all policies of a pipeline');
   return compileFrom(parts, { clock, innermost }, meter);

@@ -12,6 +12,7 @@ import {
 } from '@xiaoke/core';
 import type { ExecuteOptions, Operation } from './context.ts';
 import type { CallMeter } from './call-meter.ts';
+import { DeadlineExceededError } from '../errors.ts';
 import { currentDeadline } from '../timeout/deadline.ts';
 import type { Runner } from './frame.ts';
 import { compile, type Part } from './compile.ts';
@@ -95,6 +96,8 @@ export abstract class BasePolicy<Alt, Events extends object> implements Policy<A
   abstract readonly kind: PolicyKind;
   readonly name: string;
   readonly clock: Clock;
+  /** Whether it never looks at a clock, and so fits beside policies on any. */
+  readonly timeless: boolean = false;
   #emitter: IsolatedEmitter<Events> | undefined = undefined;
   #runner: Runner | undefined = undefined;
 
@@ -112,11 +115,18 @@ export abstract class BasePolicy<Alt, Events extends object> implements Policy<A
       return Promise.reject(new InvalidOptionError('operation', 'must be a function'));
     this.#runner ??= compile(this.parts(), this.meter());
     const call = new CallScope(options, this.clock);
-    const deadline = currentDeadline();
-    if (deadline !== undefined) call.deadline = deadline.at(this.clock);
-    return options.signal === undefined
-      ? (this.#runner.run(call, operation) as Promise<T | Alt>)
-      : (runAbortable(this.#runner, call, operation, options.signal) as Promise<T | Alt>);
+    const context = currentDeadline();
+    if (context !== undefined) call.deadline = context.at(this.clock);
+    return (
+      options.signal === undefined && call.deadline === Infinity
+        ? this.#runner.run(call, operation)
+        : runBounded(this.#runner, call, operation)
+    ) as Promise<T | Alt>;
+  }
+
+  /** Itself around `inner`, inside of another policy: one chain of scopes, so that giving up reaches everything. */
+  around(inner: Runner): Runner {
+    return compile(this.parts(), this.meter(), inner);
   }
 
   wrap<Args extends unknown[], T>(
@@ -165,19 +175,21 @@ export abstract class BasePolicy<Alt, Events extends object> implements Policy<A
 
 type ListenerArgs<Events, K extends keyof Events> = Events[K] extends readonly unknown[] ? Events[K] : never;
 
-async function runAbortable(
-  runner: Runner,
-  call: CallScope,
-  operation: Operation<unknown>,
-  signal: AbortSignal,
-): Promise<unknown> {
-  signal.throwIfAborted();
+/** Runs a call that its caller, or the deadline of the request being served, may end. */
+async function runBounded(runner: Runner, call: CallScope, operation: Operation<unknown>): Promise<unknown> {
+  const { signal } = call.options;
+  signal?.throwIfAborted();
+  const remaining = call.deadline - call.clock.monotonic();
+  if (remaining <= 0) throw new DeadlineExceededError();
   call.cancellable = true;
   const unlink = onAbort(signal, (reason) => call.cancel(reason, 'caller', false));
+  const expire = (): void => call.cancel(new DeadlineExceededError(), 'limit', false);
+  const timer = remaining === Infinity ? undefined : call.clock.setTimeout(expire, remaining);
   try {
     return await runner.run(call, operation);
   } finally {
     unlink();
+    timer?.cancel();
   }
 }
 

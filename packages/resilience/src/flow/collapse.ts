@@ -1,4 +1,4 @@
-import { XiaokeError, type Clock } from '@xiaoke/core';
+import { XiaokeError } from '@xiaoke/core';
 import type { Part } from '../engine/compile.ts';
 import type { Operation } from '../engine/context.ts';
 import type { Runner } from '../engine/frame.ts';
@@ -12,7 +12,6 @@ export interface CollapseOptions {
   readonly name?: string | undefined;
   /** Keys in flight at most; calls of further ones run by themselves. @default 10000 */
   readonly maxKeys?: number | undefined;
-  readonly clock?: Clock | undefined;
 }
 
 /** What a {@link collapse} saw. */
@@ -56,14 +55,15 @@ interface Flight {
 
 class Collapse extends BasePolicy<never, object> implements CollapsePolicy {
   readonly kind = 'collapse';
+  override readonly timeless = true;
   readonly #maxKeys: number;
   readonly #flights = new Map<string, Flight>();
   #calls = 0;
   #joined = 0;
 
   constructor(options: CollapseOptions) {
-    checkObject('', options, ['name', 'maxKeys', 'clock']);
-    super(policyName('collapse', options.name), options.clock);
+    checkObject('', options, ['name', 'maxKeys']);
+    super(policyName('collapse', options.name), undefined);
     this.#maxKeys = checkNumber('maxKeys', options.maxKeys ?? 10_000, { min: 1, integer: true });
   }
 
@@ -71,7 +71,7 @@ class Collapse extends BasePolicy<never, object> implements CollapsePolicy {
     const around = (inner: Runner): Runner => ({
       run: (scope, operation) => this.#run(inner, scope, operation),
     });
-    return [{ type: 'around', around, clock: this.clock }];
+    return [{ type: 'around', around, clock: undefined }];
   }
 
   stats(): CollapseStats {
@@ -99,7 +99,7 @@ class Collapse extends BasePolicy<never, object> implements CollapsePolicy {
 
   // The flight belongs to none of its passengers: it has a call of its own, with the options of the first.
   #depart(key: string, inner: Runner, first: Scope, operation: Operation<unknown>): Flight {
-    const call = new CallScope({ ...first.call.options, signal: undefined }, this.clock);
+    const call = new CallScope({ ...first.call.options, signal: undefined }, first.call.clock);
     call.cancellable = true;
     const result = inner.run(call, operation);
     const flight: Flight = { scope: call, result, passengers: 0 };

@@ -4,7 +4,6 @@ import type { Operation, OperationContext } from '../engine/context.ts';
 import type { Runner } from '../engine/frame.ts';
 import { BasePolicy, policyName, type Policy, type PolicyStats } from '../engine/policy.ts';
 import { Attempt, attemptNumber, type Scope } from '../engine/scope.ts';
-import type { Clock } from '@xiaoke/core';
 import { checkFunction, checkObject } from '../options.ts';
 
 /** Makes a substitute for a failed call. */
@@ -18,7 +17,6 @@ export interface FallbackOptions {
   readonly name?: string | undefined;
   /** Which errors are substituted. @default all */
   readonly when?: ((error: unknown) => boolean) | undefined;
-  readonly clock?: Clock | undefined;
 }
 
 /** What a {@link fallback} saw. */
@@ -74,6 +72,7 @@ export function fallbackWhen<V>(
 
 class Fallback<V> extends BasePolicy<V, FallbackEvents> implements FallbackPolicy<V> {
   readonly kind = 'fallback';
+  override readonly timeless = true;
   readonly #steps: readonly FallbackStep<V>[];
   readonly #when: (error: unknown) => boolean;
   #calls = 0;
@@ -81,8 +80,8 @@ class Fallback<V> extends BasePolicy<V, FallbackEvents> implements FallbackPolic
   readonly #usedStep: number[];
 
   constructor(options: FallbackOptions, steps: readonly FallbackStep<V>[]) {
-    checkObject('', options, ['name', 'when', 'clock']);
-    super(policyName('fallback', options.name), options.clock);
+    checkObject('', options, ['name', 'when']);
+    super(policyName('fallback', options.name), undefined);
     if (steps.length === 0) throw new InvalidOptionError('steps', 'must hold at least one substitute');
     this.#when = checkFunction('when', options.when) ?? (() => true);
     this.#steps = steps;
@@ -93,7 +92,7 @@ class Fallback<V> extends BasePolicy<V, FallbackEvents> implements FallbackPolic
     const around = (inner: Runner): Runner => ({
       run: (scope, operation) => this.#run(inner, scope, operation),
     });
-    return [{ type: 'around', around, clock: this.clock }];
+    return [{ type: 'around', around, clock: undefined }];
   }
 
   stats(): FallbackStats {

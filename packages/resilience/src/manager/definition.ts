@@ -18,14 +18,20 @@ import { timeout } from '../timeout/timeout.ts';
  */
 export interface PolicyDefinition {
   readonly retry?: RetryDefinition | undefined;
-  readonly circuitBreaker?: CircuitBreakerDefinition | undefined;
+  readonly circuitBreaker?: (CircuitBreakerDefinition & Shareable) | undefined;
   /** Of each attempt. */
   readonly timeout?: Duration | undefined;
   /** Of the whole call, with all attempts and waits. */
   readonly totalTimeout?: Duration | undefined;
   readonly bulkhead?: BulkheadDefinition | undefined;
-  readonly rateLimit?: RateLimitDefinition | undefined;
+  readonly rateLimit?: (RateLimitDefinition & Shareable) | undefined;
   readonly hedge?: HedgeDefinition | undefined;
+}
+
+/** A part whose state processes can have in common. */
+export interface Shareable {
+  /** Whether it is shared, when the manager has Redis. @default true */
+  readonly shared?: boolean | undefined;
 }
 
 /** What the manager gives to every policy that it makes. */
@@ -34,6 +40,8 @@ export interface Surroundings {
   readonly random: Random;
   readonly shared: SharedCircuits | undefined;
   readonly store: RateLimitStore | undefined;
+  /** Told of every policy that is made. */
+  readonly onBuilt: (policy: Policy<unknown>) => void;
 }
 
 /** A part of a definition. */
@@ -78,13 +86,25 @@ export function buildPart(
     case 'circuitBreaker':
       return built(
         circuitBreaker,
-        (from) => ({ ...from.circuitBreaker, ...common, random, shared }),
+        ({ circuitBreaker: { shared: share = true, ...from } = {} }) => ({
+          ...from,
+          ...common,
+          random,
+          shared: share ? shared : undefined,
+        }),
         definition,
       );
     case 'bulkhead':
       return built(bulkhead, (from) => ({ ...need(from.bulkhead), ...common }), definition);
     case 'rateLimit':
-      return built(rateLimit, (from) => ({ ...need(from.rateLimit), ...common, store }), definition);
+      return built(
+        rateLimit,
+        (from) => {
+          const { shared: share = true, ...limit } = need(from.rateLimit);
+          return { ...limit, ...common, store: share ? store : undefined };
+        },
+        definition,
+      );
     case 'hedge':
       return built(hedge, (from) => ({ ...need(from.hedge), ...common }), definition);
     case 'timeout':

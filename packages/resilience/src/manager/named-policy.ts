@@ -1,9 +1,11 @@
-import type { CircuitBreakerPolicy } from '../breaker/circuit-breaker.ts';
 import type { Part } from '../engine/compile.ts';
 import type { ExecuteOptions, Operation } from '../engine/context.ts';
+import { aroundWith } from '../engine/foreign.ts';
+import type { Runner } from '../engine/frame.ts';
+import { CallMeter } from '../engine/call-meter.ts';
 import { BasePolicy } from '../engine/policy.ts';
 import type { Outcome } from '../engine/scope.ts';
-import { pipeline, type Pipeline, type PipelineStats } from '../pipeline/pipeline.ts';
+import { PolicyPipeline, type PipelineStats } from '../pipeline/pipeline.ts';
 import {
   buildPart,
   checkDefinition,
@@ -24,17 +26,17 @@ export type CallListener = (outcome: Outcome, durationMs: number) => void;
 export class NamedPolicy extends BasePolicy<never, object> {
   readonly kind = 'pipeline';
   readonly #surroundings: Surroundings;
-  readonly #onCall: CallListener;
+  readonly #meter: CallMeter;
   #definition: PolicyDefinition;
   #parts: ReadonlyMap<PartName, BuiltPart>;
-  #current: Pipeline;
+  #current: PolicyPipeline;
 
-  constructor(name: string, definition: PolicyDefinition, surroundings: Surroundings, onCall: CallListener) {
+  constructor(name: string, definition: PolicyDefinition, surroundings: Surroundings, onCall?: CallListener) {
     super(name, surroundings.clock);
     this.#surroundings = surroundings;
-    this.#onCall = onCall;
+    this.#meter = new CallMeter(onCall);
     this.#definition = definition;
-    this.#parts = this.#build(definition);
+    this.#parts = buildParts(name, definition, surroundings);
     this.#current = this.#assemble();
   }
 
@@ -42,25 +44,26 @@ export class NamedPolicy extends BasePolicy<never, object> {
     return this.#definition;
   }
 
-  get current(): Pipeline {
-    return this.#current;
+  /** Whether its circuit lets no call through. */
+  get refuses(): boolean {
+    const stats = this.#parts.get('circuitBreaker')?.policy.stats();
+    return stats !== undefined && 'state' in stats && (stats.state === 'open' || stats.state === 'isolated');
   }
 
-  /** The circuit of the policy, if it has one. */
-  get breaker(): CircuitBreakerPolicy | undefined {
-    return this.#parts.get('circuitBreaker')?.policy as CircuitBreakerPolicy | undefined;
+  get current(): PolicyPipeline {
+    return this.#current;
   }
 
   /** Puts another definition in force, whole or, when it is refused, not at all. */
   update(definition: PolicyDefinition): void {
-    // Making all parts anew is the check; most of them are then thrown away.
-    const made = this.#build(definition, true);
-    const parts = new Map<PartName, BuiltPart>();
-    for (const [name, fresh] of made) {
-      const existing = this.#parts.get(name);
-      existing?.reconfigure(definition);
-      parts.set(name, existing ?? fresh);
-    }
+    // Making all parts anew, in no group, is the check.
+    buildParts(this.name, definition, {
+      ...this.#surroundings,
+      shared: undefined,
+      onBuilt: () => {},
+    });
+    for (const [name, part] of this.#parts) if (definition[name] !== undefined) part.reconfigure(definition);
+    const parts = buildParts(this.name, definition, this.#surroundings, this.#parts);
     const same = parts.size === this.#parts.size && [...parts.keys()].every((name) => this.#parts.has(name));
     this.#parts = parts;
     this.#definition = definition;
@@ -68,39 +71,49 @@ export class NamedPolicy extends BasePolicy<never, object> {
   }
 
   override execute<T>(operation: Operation<T>, options?: ExecuteOptions): Promise<T> {
-    return this.#current.execute(operation, options);
+    return this.#current.execute(operation, options) as Promise<T>;
   }
 
   parts(): readonly Part[] {
-    return [
-      {
-        type: 'around',
-        clock: this.clock,
-        around: (inner) => ({
-          run: (scope, operation) =>
-            this.#current.execute(() => inner.run(scope, operation), {
-              ...scope.call.options,
-              signal: scope.signal,
-            }),
-        }),
-      },
-    ];
+    const around = (inner: Runner): Runner => {
+      let compiled = { of: this.#current, runner: aroundWith(this.#current, inner) };
+      return {
+        run: (scope, operation) => {
+          if (compiled.of !== this.#current)
+            compiled = { of: this.#current, runner: aroundWith(this.#current, inner) };
+          return compiled.runner.run(scope, operation);
+        },
+      };
+    };
+    return [{ type: 'around', clock: this.clock, around }];
   }
 
   stats(): PipelineStats {
     return this.#current.stats();
   }
 
-  #build(definition: PolicyDefinition, rehearsal = false): ReadonlyMap<PartName, BuiltPart> {
-    checkDefinition(definition);
-    // A part that may be thrown away must not join a group.
-    const surroundings = rehearsal ? { ...this.#surroundings, shared: undefined } : this.#surroundings;
-    const parts = PART_ORDER.filter((part) => definition[part] !== undefined);
-    return new Map(parts.map((part) => [part, buildPart(part, this.name, definition, surroundings)]));
-  }
-
-  #assemble(): Pipeline {
+  #assemble(): PolicyPipeline {
     const policies = [...this.#parts.values()].map(({ policy }) => policy);
-    return pipeline({ name: this.name, onCall: this.#onCall }, ...policies) as Pipeline;
+    return new PolicyPipeline(this.name, policies, this.#meter);
   }
+}
+
+/** The parts of a definition, taken from `existing` as far as they are there. */
+function buildParts(
+  name: string,
+  definition: PolicyDefinition,
+  surroundings: Surroundings,
+  existing: ReadonlyMap<PartName, BuiltPart> = new Map(),
+): ReadonlyMap<PartName, BuiltPart> {
+  checkDefinition(definition);
+  const parts = PART_ORDER.filter((part) => definition[part] !== undefined);
+  return new Map(
+    parts.map((part) => {
+      const kept = existing.get(part);
+      if (kept !== undefined) return [part, kept];
+      const made = buildPart(part, name, definition, surroundings);
+      surroundings.onBuilt(made.policy);
+      return [part, made];
+    }),
+  );
 }

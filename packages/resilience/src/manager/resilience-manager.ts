@@ -1,4 +1,5 @@
 import {
+  noopMetrics,
   processWideSync,
   silentLogger,
   systemClock,
@@ -6,9 +7,20 @@ import {
   type Clock,
   type Closeable,
   type CloseOptions,
+  type HealthIndicator,
   type Logger,
+  type MetricsSink,
   type Random,
+  type RedisOption,
 } from '@xiaoke/core';
+import type { CircuitBreakerPolicy } from '../breaker/circuit-breaker.ts';
+import { createRedisRateLimitStore, type RedisRateLimitStore } from '../redis/redis-rate-limit-store.ts';
+import {
+  createSharedCircuits,
+  type RedisSharedCircuits,
+  type SharedCircuitsOptions,
+} from '../redis/redis-shared-circuits.ts';
+import { PolicyMetrics } from './policy-metrics.ts';
 import { analyzeStats, type RetryAnalysis } from '../analysis/analyze.ts';
 import type { Policy } from '../engine/policy.ts';
 import { policyName } from '../engine/policy.ts';
@@ -22,6 +34,13 @@ import { NamedPolicy } from './named-policy.ts';
 export interface ResilienceManagerOptions {
   /** Policies to begin with. */
   readonly policies?: Readonly<Record<string, PolicyDefinition>> | undefined;
+  /** With Redis, circuits and rate limits of the same name are shared by all processes; without, each has its own. */
+  readonly redis?: RedisOption | undefined;
+  /** @default 'default' */
+  readonly namespace?: string | undefined;
+  /** How many processes must agree before a circuit opens for all. @default { min: 2, share: 0.3 } */
+  readonly quorum?: SharedCircuitsOptions['quorum'];
+  readonly metrics?: MetricsSink | undefined;
   readonly logger?: Logger | undefined;
   readonly clock?: Clock | undefined;
   readonly random?: Random | undefined;
@@ -56,6 +75,8 @@ export interface ResilienceManager extends Closeable {
   stats(): ResilienceStats;
   /** What the statistics advise, most important first. */
   analyze(): RetryAnalysis;
+  /** Healthy, or degraded while a circuit is open or Redis is away. */
+  healthIndicator(): HealthIndicator;
 }
 
 /**
@@ -80,22 +101,34 @@ export function createResilienceManager(options: ResilienceManagerOptions = {}):
 export const getResilienceManager: (options?: ResilienceManagerOptions) => ResilienceManager =
   processWideSync('@xiaoke/resilience', createResilienceManager);
 
+const OPTION_NAMES = ['policies', 'redis', 'namespace', 'quorum', 'metrics', 'logger', 'clock', 'random'];
+
 class Manager implements ResilienceManager {
   readonly #policies = new Map<string, NamedPolicy>();
   readonly #surroundings: Surroundings;
   readonly #logger: Logger;
-  #closed = false;
+  readonly #metrics: PolicyMetrics | undefined;
+  readonly #shared: RedisSharedCircuits | undefined;
+  readonly #store: RedisRateLimitStore | undefined;
+  readonly #closing = new AbortController();
 
   constructor(options: ResilienceManagerOptions) {
-    checkObject('', options, ['policies', 'logger', 'clock', 'random']);
+    checkObject('', options, OPTION_NAMES);
     const { policies = {}, logger = silentLogger, clock = systemClock, random = systemRandom } = options;
+    const { redis, namespace, quorum, metrics = noopMetrics } = options;
     this.#logger = logger;
-    this.#surroundings = { clock, random, shared: undefined, store: undefined };
+    if (metrics !== noopMetrics) this.#metrics = new PolicyMetrics(metrics, this.#closing.signal);
+    if (redis !== undefined) {
+      this.#shared = createSharedCircuits({ redis, namespace, quorum, logger, clock });
+      this.#store = createRedisRateLimitStore({ redis, namespace, logger });
+    }
+    const onBuilt = (policy: Policy<unknown>): void => this.#watch(policy);
+    this.#surroundings = { clock, random, shared: this.#shared, store: this.#store, onBuilt };
     for (const [name, definition] of Object.entries(policies)) this.policy(name, definition);
   }
 
   get closed(): boolean {
-    return this.#closed;
+    return this.#closing.signal.aborted;
   }
 
   policy(name: string, definition: PolicyDefinition): Policy {
@@ -136,8 +169,20 @@ class Manager implements ResilienceManager {
     return analyzeStats(this.stats().policies);
   }
 
-  async close(_options: CloseOptions = {}): Promise<void> {
-    this.#closed = true;
+  healthIndicator(): HealthIndicator {
+    return {
+      name: 'resilience',
+      check: async () => {
+        if (this.#shared?.connected === false) return { status: 'degraded', code: 'REDIS_UNAVAILABLE' };
+        const open = [...this.#policies.values()].some((policy) => policy.refuses);
+        return open ? { status: 'degraded', code: 'CIRCUIT_OPEN' } : { status: 'healthy' };
+      },
+    };
+  }
+
+  async close(options: CloseOptions = {}): Promise<void> {
+    this.#closing.abort();
+    await Promise.all([this.#shared?.close(options), this.#store?.close(options)]);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -145,10 +190,24 @@ class Manager implements ResilienceManager {
   }
 
   #add(name: string, definition: PolicyDefinition): NamedPolicy {
-    const policy = new NamedPolicy(name, definition, this.#surroundings, () => {});
+    const duration = this.#metrics?.duration(name);
+    const policy = new NamedPolicy(
+      name,
+      definition,
+      this.#surroundings,
+      duration && ((_, durationMs) => duration.observe(durationMs / 1_000)),
+    );
     this.#policies.set(name, policy);
     this.#report(policy);
     return policy;
+  }
+
+  #watch(policy: Policy<unknown>): void {
+    this.#metrics?.add(policy);
+    if (policy.kind !== 'circuitBreaker') return;
+    (policy as CircuitBreakerPolicy).on('transition', ({ breaker, from, to, reason }) =>
+      this.#logger.warn({ breaker, from, to, reason }, 'a circuit changed'),
+    );
   }
 
   #report(policy: NamedPolicy): void {
@@ -163,6 +222,6 @@ class Manager implements ResilienceManager {
   }
 
   #assertOpen(): void {
-    if (this.#closed) throw new ManagerClosedError();
+    if (this.closed) throw new ManagerClosedError();
   }
 }

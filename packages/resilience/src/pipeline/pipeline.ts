@@ -1,7 +1,7 @@
-import { InvalidOptionError, systemClock, type Clock } from '@xiaoke/core';
+import { InvalidOptionError, type Clock } from '@xiaoke/core';
 import { CallMeter, type CallCounts } from '../engine/call-meter.ts';
-import { compile, type Part } from '../engine/compile.ts';
-import type { Runner } from '../engine/frame.ts';
+import type { Part } from '../engine/compile.ts';
+import { aroundWith } from '../engine/foreign.ts';
 import { BasePolicy, policyName, type Policy, type PolicyStats } from '../engine/policy.ts';
 import type { Outcome } from '../engine/scope.ts';
 import { checkObject } from '../options.ts';
@@ -66,23 +66,25 @@ export function pipeline(...args: readonly (Policy<unknown> | PipelineOptions)[]
     if (isPolicy(policy)) return policy;
     throw new InvalidOptionError(`policies[${index}]`, 'must be a policy');
   });
-  return new PolicyPipeline(named ? first : {}, policies);
+  const options = named ? first : {};
+  checkObject('', options, ['name', 'onCall']);
+  return new PolicyPipeline(options.name, policies, new CallMeter(options.onCall));
 }
 
-class PolicyPipeline extends BasePolicy<unknown, object> implements Pipeline<unknown> {
+/** A pipeline whose counts may outlive it. */
+export class PolicyPipeline extends BasePolicy<unknown, object> implements Pipeline<unknown> {
   readonly kind = 'pipeline';
   readonly policies: readonly Policy<unknown>[];
   readonly #meter: CallMeter;
 
-  constructor(options: PipelineOptions, policies: readonly Policy<unknown>[]) {
-    checkObject('', options, ['name', 'onCall']);
+  constructor(name: string | undefined, policies: readonly Policy<unknown>[], meter: CallMeter) {
     const clocks = new Set(policies.map((policy) => clockOf(policy)).filter((clock) => clock !== undefined));
-    super(policyName('pipeline', options.name), [...clocks][0]);
+    super(policyName('pipeline', name), [...clocks][0]);
     if (policies.length === 0) throw new InvalidOptionError('policies', 'must hold at least one policy');
     if (clocks.size > 1)
       throw new InvalidOptionError('clock', 'must be the same for all policies of a pipeline');
     this.policies = policies;
-    this.#meter = new CallMeter(options.onCall);
+    this.#meter = meter;
   }
 
   get warnings(): readonly LintWarning[] {
@@ -91,15 +93,10 @@ class PolicyPipeline extends BasePolicy<unknown, object> implements Pipeline<unk
 
   parts(): readonly Part[] {
     return this.policies.flatMap((policy) => {
-      if (policy instanceof PolicyPipeline) return [policy.asPart()];
-      return policy instanceof BasePolicy ? policy.parts() : [foreignPart(policy, this.clock)];
+      // A pipeline keeps a frame of its own, since it counts its own calls.
+      if (policy instanceof BasePolicy && !(policy instanceof PolicyPipeline)) return policy.parts();
+      return [{ type: 'around', clock: undefined, around: (inner) => aroundWith(policy, inner) }];
     });
-  }
-
-  /** Inside of another pipeline it keeps a frame of its own, since it counts its own calls. */
-  asPart(): Part {
-    const around = (inner: Runner): Runner => compile(this.parts(), this.#meter, inner);
-    return { type: 'around', around, clock: this.clock };
   }
 
   stats(): PipelineStats {
@@ -117,23 +114,10 @@ class PolicyPipeline extends BasePolicy<unknown, object> implements Pipeline<unk
 }
 
 function clockOf(policy: Policy<unknown>): Clock | undefined {
-  return policy instanceof BasePolicy ? policy.clock : undefined;
+  return policy instanceof BasePolicy && !policy.timeless ? policy.clock : undefined;
 }
 
-/** A policy made elsewhere has its own `execute`, and gets its own layer. */
-function foreignPart(policy: Policy<unknown>, clock: Clock = systemClock): Part {
-  return {
-    type: 'around',
-    clock,
-    around: (inner) => ({
-      run: (scope, operation) =>
-        policy.execute(() => inner.run(scope, operation), { ...scope.call.options, signal: scope.signal }),
-    }),
-  };
-}
-
-/** Whether `value` has the shape of a policy. */
-export function isPolicy(value: unknown): value is Policy<unknown> {
+function isPolicy(value: unknown): value is Policy<unknown> {
   return (
     typeof value === 'object' && value !== null && 'execute' in value && typeof value.execute === 'function'
   );

@@ -52,10 +52,7 @@ export class RetryEngine {
 
   #rejectsResult(attempt: Attempt, begun: number): boolean {
     const { retryIfResult } = this.options;
-    return (
-      retryIfResult !== undefined &&
-      judge(retryIfResult, attempt.settled, attempt.attempt, attempt.endedAt - begun)
-    );
+    return retryIfResult !== undefined && judge(retryIfResult, attempt, attempt.endedAt - begun);
   }
 }
 

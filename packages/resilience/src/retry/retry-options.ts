@@ -16,6 +16,8 @@ export interface RetryDecision {
   /** The number of the attempt that failed. */
   readonly attempt: number;
   readonly elapsedMs: number;
+  /** What the caller said about the call. */
+  readonly idempotent: boolean | undefined;
 }
 
 /** Options of a retry that are plain data. */

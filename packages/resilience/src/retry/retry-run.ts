@@ -7,7 +7,7 @@ import { currentDeadline } from '../timeout/deadline.ts';
 import { setAttemptInfo, type GiveUpReason } from './attempt-info.ts';
 import { retryAfterMs } from './retry-after.ts';
 import type { Recovery } from './retry-engine.ts';
-import type { ResolvedRetryOptions } from './retry-options.ts';
+import type { ResolvedRetryOptions, RetryDecision } from './retry-options.ts';
 import type { RetryCounter } from './retry-stats.ts';
 
 /** A retry that is about to happen. */
@@ -127,8 +127,7 @@ export class RetryRun {
   #refusal(elapsedMs: number): GiveUpReason | undefined {
     const { attempts, retryIf, suppressNested } = this.#options;
     const { scope } = this.#recovery;
-    if (this.#last.outcome !== 'success' && !judge(retryIf, this.#last.settled, this.#made, elapsedMs))
-      return 'not-retryable';
+    if (this.#last.outcome !== 'success' && !judge(retryIf, this.#last, elapsedMs)) return 'not-retryable';
     if (scope.call.options.idempotent === false) return 'not-retryable';
     if (!this.#isDeferral() && this.#made - this.#deferred >= attempts) return 'attempts';
     if (suppressNested && (currentDeadline()?.attempt ?? 1) > 1) return 'nested';
@@ -153,7 +152,7 @@ export class RetryRun {
   #rejectsResult(): boolean {
     const { retryIfResult } = this.#options;
     if (retryIfResult === undefined) return false;
-    return judge(retryIfResult, this.#last.settled, this.#made, this.#last.endedAt - this.#recovery.begun);
+    return judge(retryIfResult, this.#last, this.#last.endedAt - this.#recovery.begun);
   }
 
   #dispose(result: unknown): void {
@@ -196,13 +195,12 @@ export class RetryRun {
 
 /** Asks a predicate of the user's; one that throws says no, since the call has an error of its own to report. */
 export function judge(
-  predicate: (value: unknown, decision: { attempt: number; elapsedMs: number }) => boolean,
-  value: unknown,
-  attempt: number,
+  predicate: (value: unknown, decision: RetryDecision) => boolean,
+  { settled, attempt, call }: Attempt,
   elapsedMs: number,
 ): boolean {
   try {
-    return predicate(value, { attempt, elapsedMs });
+    return predicate(settled, { attempt, elapsedMs, idempotent: call.options.idempotent });
   } catch {
     return false;
   }
