@@ -16,9 +16,27 @@ const STOP = 60_000;
  * @param {string} url the address the demo printed
  */
 async function smoke_demo(url) {
-  const response = await fetch(url, { signal: AbortSignal.timeout(10_000) });
-  if (response.status >= 500) throw new Error(`${url} answers ${response.status}`);
-  await response.arrayBuffer();
+  const page = await fetch(url, { signal: AbortSignal.timeout(10_000) });
+  if (page.status >= 500) throw new Error(`${url} answers ${page.status}`);
+  await page.arrayBuffer();
+
+  const taken = await fetch(new URL('/medical-requests', url), {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ userId: 'user-0001', type: 'consultation' }),
+    signal: AbortSignal.timeout(10_000),
+  });
+  if (taken.status !== 202) throw new Error(`a medical request was answered with ${taken.status}`);
+  const { taskId } = /** @type {{ taskId: string }} */ (await taken.json());
+  for (let look = 0; look < 100; look += 1) {
+    const answer = await fetch(new URL(`/medical-requests/${taskId}`, url), {
+      signal: AbortSignal.timeout(10_000),
+    });
+    const { state } = /** @type {{ state: string }} */ (await answer.json());
+    if (state === 'completed') return;
+    await wait(100);
+  }
+  throw new Error('a medical request was not completed within 10 s');
 }
 
 /** @param {import('node:child_process').ChildProcess} child @returns {Promise<string>} */
@@ -45,7 +63,14 @@ async function main() {
     throw new Error('package.json has no `demo` script');
   }
   // A process group of its own, because Ctrl-C reaches every process of a terminal's group, not only the first.
-  const child = spawn('pnpm', ['demo'], { cwd: cwd(), detached: true, stdio: ['ignore', 'pipe', 'inherit'] });
+  // Any free port, so that two of these can run at once.
+  const env = { ...process.env, PORT: '0' };
+  const child = spawn('pnpm', ['demo'], {
+    cwd: cwd(),
+    env,
+    detached: true,
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
   const group = -(child.pid ?? 0);
   const exited = once(child, 'exit');
   try {
@@ -53,6 +78,8 @@ async function main() {
     process.kill(group, 'SIGINT');
     const ended = await Promise.race([exited, wait(STOP, undefined, { ref: false })]);
     if (ended === undefined) throw new Error(`the demo did not stop within ${STOP / 1000} s of Ctrl-C`);
+    const [code, signal] = ended;
+    if (code !== 0) throw new Error(`the demo ended with ${code ?? signal} after Ctrl-C, not 0`);
     console.log('demo: started, answered, stopped');
   } finally {
     if (child.exitCode === null && child.signalCode === null) process.kill(group, 'SIGKILL');

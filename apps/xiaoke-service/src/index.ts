@@ -1,2 +1,0 @@
-/** The medical request service. */
-export {};
