@@ -88,7 +88,11 @@ export class CollectHooks {
     if (this.#clock.now() - entry.ranAt < (entry.every ?? 0)) return;
     const first = entry.running === undefined;
     const abort = new AbortController();
-    entry.running ??= this.#start(entry, abort.signal);
+    if (entry.running === undefined) {
+      const done = (): void => void (entry.running = undefined);
+      entry.running = this.#start(entry, abort.signal);
+      entry.running.then(done, done);
+    }
     try {
       await withTimeout(entry.running, this.#timeout, `collecting ${entry.name}`, { ref: false });
     } catch (error) {
@@ -99,13 +103,9 @@ export class CollectHooks {
   }
 
   async #start(entry: CollectEntry, signal: AbortSignal): Promise<void> {
-    try {
-      const result = entry.collect({ signal });
-      if (result !== undefined) await result;
-      entry.ranAt = this.#clock.now();
-    } finally {
-      entry.running = undefined;
-    }
+    const result = entry.collect({ signal });
+    if (result !== undefined) await result;
+    entry.ranAt = this.#clock.now();
   }
 
   #report(name: string, error: unknown): void {

@@ -6,7 +6,7 @@ import { XiaokeError } from '@xiaoke/core';
  * - `METRIC_CONFLICT`: a name is defined twice with different shapes
  * - `INVALID_SAMPLE`: a label or a value that cannot be recorded (only with `invalid: 'throw'`)
  * - `PROMQL_SYNTAX`, `PROMQL_UNSUPPORTED`, `PROMQL_EVALUATION`: a query that cannot be answered
- * - `STORE_CLOSED`, `STORE_CORRUPT`: the time-series store
+ * - `STORE_CLOSED`: the time-series store was closed; `STORE_LOCKED`: another process uses its directory
  * - `PUSH_FAILED`: a push that the receiver refused, or did not take in time
  */
 export type MetricsErrorCode =
@@ -16,7 +16,7 @@ export type MetricsErrorCode =
   | 'PROMQL_UNSUPPORTED'
   | 'PROMQL_EVALUATION'
   | 'STORE_CLOSED'
-  | 'STORE_CORRUPT'
+  | 'STORE_LOCKED'
   | 'PUSH_FAILED';
 
 /** An error of this package; `code` says which. */

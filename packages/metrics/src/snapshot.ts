@@ -1,4 +1,5 @@
 import type { Collected } from './exposition/scrape.ts';
+import type { Exemplar } from './instruments/exemplars.ts';
 import type { MetricType } from './instruments/family.ts';
 import type { HistogramSeries } from './instruments/histogram.ts';
 import type { NativeHistogram } from './instruments/native-histogram.ts';
@@ -17,6 +18,11 @@ export interface MetricSnapshot {
   readonly help: string;
   readonly type: MetricType | 'unknown';
   readonly samples: readonly SampleSnapshot[];
+  /** Exemplars by the series that they are shown with. */
+  readonly exemplars: readonly {
+    readonly labels: Readonly<Record<string, string>>;
+    readonly exemplars: readonly Exemplar[];
+  }[];
   /** Native histograms by their labels, where the metric keeps them. */
   readonly natives: readonly {
     readonly labels: Readonly<Record<string, string>>;
@@ -38,6 +44,7 @@ export function snapshotOf(
 function familySnapshot({ family }: Extract<Collected, { family: unknown }>): MetricSnapshot {
   const samples: SampleSnapshot[] = [];
   const natives: MetricSnapshot['natives'][number][] = [];
+  const exemplars: MetricSnapshot['exemplars'][number][] = [];
   for (const series of family.series) {
     const labels = family.labelsOf(series);
     let sum = 0;
@@ -46,10 +53,15 @@ function familySnapshot({ family }: Extract<Collected, { family: unknown }>): Me
       const own = extra === undefined ? labels : { ...labels, [extra[0]]: extra[1] };
       samples.push({ name: family.name + suffix, labels: own, value });
     });
+    if (series.exemplars !== undefined) {
+      const taken = series.exemplars.filter((exemplar) => exemplar !== undefined);
+      const name = family.type === 'histogram' ? `${family.name}_bucket` : family.name;
+      exemplars.push({ labels: { ...labels, __name__: name }, exemplars: taken });
+    }
     const { native: histogram } = series as Partial<HistogramSeries>;
     if (histogram !== undefined) natives.push({ labels, sum, histogram });
   }
-  return { name: family.name, help: family.help, type: family.type, samples, natives };
+  return { name: family.name, help: family.help, type: family.type, samples, natives, exemplars };
 }
 
 function foreignSnapshot(
@@ -61,5 +73,5 @@ function foreignSnapshot(
     const own = Object.entries({ ...defaults, ...labels }).map(([name, of]) => [name, String(of)] as const);
     return { name: metricName ?? foreign.name, labels: Object.fromEntries(own), value };
   });
-  return { name: foreign.name, help: foreign.help, type, samples, natives: [] };
+  return { name: foreign.name, help: foreign.help, type, samples, natives: [], exemplars: [] };
 }

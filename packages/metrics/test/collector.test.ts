@@ -213,6 +213,27 @@ test('a collector that hangs delays the scrape by its limit and nothing else', a
   expect(errors).toEqual(['xiaoke_metrics_collect_errors_total{collector="stuck"} 1']);
 });
 
+test('a gauge is collected anew by each scrape, and no oftener than it asks for', async () => {
+  const clock = new FakeClock();
+  const metrics = collector({ clock });
+  let [plain, rare] = [0, 0];
+  const closing = new AbortController();
+  metrics.gauge({
+    name: 'plain',
+    help: 'h',
+    collect: (gauge) => gauge.set((plain += 1)),
+    signal: closing.signal,
+  });
+  metrics.gauge({ name: 'rare', help: 'h', collect: (gauge) => gauge.set((rare += 1)), collectEvery: '1m' });
+  await metrics.metrics();
+  expect(await lines(metrics, 'plain')).toEqual(['plain 2']);
+  expect(await lines(metrics, 'rare')).toEqual(['rare 1']);
+  await clock.advance(60_000);
+  closing.abort();
+  expect(await lines(metrics, 'plain')).toEqual(['plain 3']);
+  expect(await lines(metrics, 'rare')).toEqual(['rare 2']);
+});
+
 test('a bound child survives a reset, and records nowhere after its series was removed', async () => {
   const metrics = collector();
   const counter = metrics.counter({ name: 'c_total', help: 'h', labels: { a: String } });
