@@ -167,21 +167,30 @@ describe('limits', () => {
     expect(attemptInfo(error)).toMatchObject({ attempts: 2, reason: 'deadline' });
   });
 
-  test('by default 20 % of the calls and a reserve may be retried', async () => {
+  test('by default 20 % of the calls that succeed and a reserve may be retried', async () => {
     const clock = new FakeClock();
     const policy = retry({ baseDelay: 0, clock });
-    let attempts = 0;
-    for (let call = 0; call < 1_000; call += 1) {
-      const running = policy
-        .execute(() => Promise.reject(new Error(String((attempts += 1)))))
-        .catch(() => {});
-      await clock.advance(0);
-      await running;
-    }
-    // 1000 first attempts, 100 of the reserve, 20 % of 1000.
-    expect(attempts).toBeGreaterThan(1_290);
-    expect(attempts).toBeLessThanOrEqual(1_300);
-    expect(policy.stats().gaveUp.budget).toBeGreaterThan(800);
+    const calls = async (count: number, works: boolean): Promise<number> => {
+      let attempts = 0;
+      for (let call = 0; call < count; call += 1) {
+        const running = policy
+          .execute(() => ((attempts += 1), works ? 'ok' : Promise.reject(new Error('down'))))
+          .catch(() => {});
+        await clock.advance(0);
+        await running;
+      }
+      return attempts - count;
+    };
+    // The reserve is ten seconds of ten, and failures earn nothing.
+    expect(await calls(300, false)).toBe(100);
+    expect(policy.stats().gaveUp.budget).toBeGreaterThan(200);
+    await calls(52, true);
+    expect(await calls(300, false)).toBe(10);
+    await clock.advance(2_000);
+    expect(await calls(300, false)).toBe(20);
+    // However much succeeded, no more than the reserve is saved up for a storm.
+    await calls(2_000, true);
+    expect(await calls(300, false)).toBe(100);
   });
 
   test.each([

@@ -30,7 +30,7 @@ export interface HedgeDefinition {
   readonly after: HedgeAfter;
   /** Additional attempts at most. @default 1 */
   readonly max?: number | undefined;
-  /** Bounds the hedges of all calls together; `false` for none. @default 20 % of the calls and 10 per second */
+  /** Bounds the hedges of all calls together; `false` for none. @default 20 % of the calls that succeed, and 10 per second */
   readonly budget?: RetryBudget | RetryBudgetOptions | false | undefined;
 }
 

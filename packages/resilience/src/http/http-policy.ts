@@ -5,6 +5,7 @@ import { bulkhead, type BulkheadDefinition } from '../bulkhead/bulkhead.ts';
 import type { Policy } from '../engine/policy.ts';
 import { partition, type PartitionPolicy } from '../flow/partition.ts';
 import { checkObject } from '../options.ts';
+import { drainResponse } from './response-body.ts';
 import { pipeline } from '../pipeline/pipeline.ts';
 import { retry } from '../retry/retry.ts';
 import type { RetryDefinition } from '../retry/retry-options.ts';
@@ -79,7 +80,7 @@ function policyFor(name: string, options: HttpPolicyOptions): Policy {
         random,
         retryIf: isRetryable,
         retryIfResult: (result) => retryStatuses.includes(statusOf(result)),
-        disposeResult: drain,
+        disposeResult: drainResponse,
       }),
     );
   }
@@ -102,9 +103,4 @@ function policyFor(name: string, options: HttpPolicyOptions): Policy {
 function statusOf(result: unknown): number {
   if (typeof result !== 'object' || result === null || !('status' in result)) return 0;
   return typeof result.status === 'number' ? result.status : 0;
-}
-
-// An unread body keeps its socket from being used again.
-async function drain(result: unknown): Promise<void> {
-  if (result instanceof Response) await result.body?.cancel();
 }

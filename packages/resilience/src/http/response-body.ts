@@ -1,4 +1,4 @@
-import { onAbort } from '@xiaoke/core';
+import { onAbort, withTimeout } from '@xiaoke/core';
 
 // A response with these statuses may not be made with a body.
 const BODILESS: ReadonlySet<number> = new Set([101, 103, 204, 205, 304]);
@@ -25,6 +25,27 @@ export function streamResponse(
   const unlink = onAbort(caller, (reason) => stop.abort(reason));
   body.pipeTo(relay.writable, { signal: stop.signal }).then(unlink, unlink);
   return copyOf(response, relay.readable);
+}
+
+const WORTH_READING = 64 * 1_024;
+const PATIENCE = 1_000;
+
+/**
+ * Gets rid of a response that nobody wants. A short body is read to its end, since that frees its connection for the next
+ * request; cancelling a body costs the connection.
+ */
+export async function drainResponse(response: unknown): Promise<void> {
+  if (!(response instanceof Response) || response.body === null || response.bodyUsed) return;
+  const reader = response.body.getReader();
+  const read = async (): Promise<void> => {
+    for (let size = 0; size < WORTH_READING;) {
+      const { done, value } = await reader.read();
+      if (done) return;
+      size += value.byteLength;
+    }
+    await reader.cancel();
+  };
+  await withTimeout(read(), PATIENCE, 'the body', { ref: false }).catch(() => reader.cancel());
 }
 
 function copyOf(response: Response, body: ArrayBuffer | ReadableStream<Uint8Array> | null): Response {

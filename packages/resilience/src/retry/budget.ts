@@ -4,9 +4,9 @@ import { checkChoice, checkNumber, checkObject } from '../options.ts';
 /** How a {@link retryBudget} is filled and spent. */
 export type RetryBudgetOptions = RatioBudgetOptions | TokenBudgetOptions | ConcurrencyBudgetOptions;
 
-/** A share of the calls. */
+/** A share of the calls that succeed. */
 export interface RatioBudgetOptions {
-  /** Retries may be this share of the calls, plus a reserve per second. The default of every retry. */
+  /** Retries may be this share of the calls that succeed, plus a reserve per second. The default of every retry. */
   readonly algorithm?: 'ratio' | undefined;
   /** @default 0.2 */
   readonly ratio?: number | undefined;
@@ -118,22 +118,26 @@ class RatioBudget implements RetryBudget {
   }
 
   begin(now: number): void {
-    this.#refill(now, this.#ratio);
+    this.#refill(now);
   }
 
   tryGrant(now: number): boolean {
-    this.#refill(now, 0);
+    this.#refill(now);
     if (this.#tokens < 1) return false;
     this.#tokens -= 1;
     return true;
   }
 
-  end(): void {}
+  // Only what succeeds earns retries: in an outage a share of all calls is still enough to keep a service down that lost
+  // its reserve of capacity, as the simulation of a retry storm shows.
+  end({ succeeded }: BudgetedCall): void {
+    if (succeeded) this.#tokens = Math.min(this.#capacity, this.#tokens + this.#ratio);
+  }
 
-  #refill(now: number, extra: number): void {
+  #refill(now: number): void {
     const passed = this.#at === undefined ? 0 : now - this.#at;
     this.#at = now;
-    this.#tokens = Math.min(this.#capacity, this.#tokens + extra + passed * this.#perMillisecond);
+    this.#tokens = Math.min(this.#capacity, this.#tokens + passed * this.#perMillisecond);
   }
 }
 
