@@ -1,2 +1,24 @@
-/** Health checks that cannot hang, leak or lie, with service discovery and load balancing. */
-export {};
+/**
+ * Health over HTTP: `/livez`, `/readyz`, `/startupz` and `/healthz` for node:http, express, fastify and fetch, answered from
+ * memory; and the order in which a service goes down.
+ *
+ * @module
+ */
+export {
+  createHealthHandler,
+  expressHealth,
+  fastifyHealth,
+  fetchHealth,
+  type FastifyLike,
+  type HealthHandler,
+  type NodeRequestLike,
+  type NodeResponseLike,
+} from './handler.ts';
+export {
+  createHealthResponder,
+  type HealthHandlerOptions,
+  type HealthRequest,
+  type HealthResponder,
+  type HealthResponse,
+} from './respond.ts';
+export { gracefulShutdown, type ServerLike, type ShutdownOptions } from './graceful-shutdown.ts';

@@ -1,2 +1,6 @@
-/** Health checks that cannot hang, leak or lie, with service discovery and load balancing. */
-export {};
+/**
+ * For tests of code that depends on health: a checker whose result is set by hand.
+ *
+ * @module
+ */
+export { ManualHealthChecker } from '../checkers/process.ts';

@@ -1,0 +1,51 @@
+import { Resolver } from 'node:dns/promises';
+import { InvalidOptionError } from '@xiaoke/core';
+import type { CheckOutcome } from '../check-result.ts';
+import type { CheckContext, HealthChecker } from '../checker.ts';
+
+/** How a name is asked for. */
+export interface DnsCheckerOptions {
+  /** Servers to ask, with an optional port. @default those of the system */
+  readonly servers?: readonly string[];
+  /** @default 'A' */
+  readonly recordType?: 'A' | 'AAAA' | 'CNAME' | 'MX' | 'SRV' | 'TXT';
+}
+
+/**
+ * Looks whether a name resolves. It asks the servers itself: `dns.lookup` occupies a thread of the pool that file access
+ * needs too, and cannot be cancelled.
+ */
+export class DnsHealthChecker implements HealthChecker {
+  readonly kind = 'dependency';
+  readonly #name: string;
+  readonly #options: DnsCheckerOptions;
+
+  constructor(name: string, options: DnsCheckerOptions = {}) {
+    if (typeof name !== 'string' || name === '') throw new InvalidOptionError('name', 'must be a host name');
+    this.#name = name;
+    this.#options = options;
+  }
+
+  async check({ signal, timeoutMs, phase }: CheckContext): Promise<CheckOutcome> {
+    const resolver = new Resolver({ timeout: timeoutMs, tries: 1 });
+    if (this.#options.servers) resolver.setServers(this.#options.servers);
+    const cancel = (): void => resolver.cancel();
+    signal.addEventListener('abort', cancel, { once: true });
+    try {
+      phase('resolve');
+      const records = await resolver.resolve(this.#name, this.#options.recordType ?? 'A');
+      const count = Array.isArray(records) ? records.length : 1;
+      return count > 0
+        ? { status: 'healthy', observed: { records: count } }
+        : { status: 'unhealthy', code: 'NO_RECORD' };
+    } catch (error) {
+      const code: unknown = error instanceof Error && 'code' in error ? error.code : undefined;
+      return {
+        status: 'unhealthy',
+        code: code === 'ENOTFOUND' || code === 'ENODATA' ? 'NO_RECORD' : 'CONNECT',
+      };
+    } finally {
+      signal.removeEventListener('abort', cancel);
+    }
+  }
+}

@@ -1,0 +1,153 @@
+import { statfs } from 'node:fs/promises';
+import { monitorEventLoopDelay, type IntervalHistogram } from 'node:perf_hooks';
+import { InvalidOptionError, systemClock, toMilliseconds, type Clock, type Duration } from '@xiaoke/core';
+import type { CheckOutcome } from '../check-result.ts';
+import type { HealthChecker } from '../checker.ts';
+
+/** Shares, from 0 to 1, from which something is degraded or unhealthy. */
+export interface ShareLimits {
+  readonly degraded?: number;
+  readonly unhealthy?: number;
+}
+
+/** Looks how full a file system is. */
+export class DiskHealthChecker implements HealthChecker {
+  readonly kind = 'process';
+  readonly #path: string;
+  readonly #limits: Required<ShareLimits>;
+
+  /** @param limits - shares of the space in use. @default 0.85 and 0.95 */
+  constructor(path: string, limits: ShareLimits = {}) {
+    if (typeof path !== 'string' || path === '') throw new InvalidOptionError('path', 'must be a path');
+    this.#path = path;
+    this.#limits = resolveLimits(limits, 0.85, 0.95);
+  }
+
+  async check(): Promise<CheckOutcome> {
+    const { blocks, bavail, bsize } = await statfs(this.#path);
+    const used = blocks === 0 ? 0 : 1 - bavail / blocks;
+    return judge(used, this.#limits, 'DISK_FULL', { usedShare: rounded(used), freeBytes: bavail * bsize });
+  }
+}
+
+/** Looks how near the process is to its memory limit, by its resident size: the limit is the container's. */
+export class MemoryHealthChecker implements HealthChecker {
+  readonly kind = 'process';
+  readonly #limits: Required<ShareLimits>;
+  readonly #limitBytes: number | undefined;
+
+  /** @param options - shares of the limit. @default 0.85 and 0.95; `limitBytes` is the container's */
+  constructor(options: ShareLimits & { readonly limitBytes?: number } = {}) {
+    this.#limits = resolveLimits(options, 0.85, 0.95);
+    this.#limitBytes = options.limitBytes;
+  }
+
+  check(): CheckOutcome {
+    const residentBytes = process.memoryUsage.rss();
+    const limit = this.#limitBytes ?? process.constrainedMemory();
+    // Without a limit the system says an absurdly large number, or zero.
+    const share = limit > 0 && limit < 2 ** 50 ? residentBytes / limit : 0;
+    return judge(share, this.#limits, 'MEMORY_LOW', { residentBytes, usedShare: rounded(share) });
+  }
+}
+
+/** Looks how late the event loop is, at the 99th percentile since the last look. */
+export class EventLoopHealthChecker implements HealthChecker {
+  readonly kind = 'process';
+  readonly #degradedMs: number;
+  readonly #unhealthyMs: number;
+  #delays: IntervalHistogram | undefined;
+
+  constructor(options: { readonly degraded?: Duration; readonly unhealthy?: Duration } = {}) {
+    this.#degradedMs = toMilliseconds(options.degraded ?? 200, 'degraded');
+    this.#unhealthyMs = toMilliseconds(options.unhealthy ?? 2_000, 'unhealthy', { min: this.#degradedMs });
+  }
+
+  check(): CheckOutcome {
+    if (this.#delays === undefined) {
+      this.#delays = monitorEventLoopDelay({ resolution: 20 });
+      this.#delays.enable();
+      return { status: 'healthy' };
+    }
+    // The histogram counts the whole pause between two ticks, its own resolution included.
+    const delayMs = Math.max(0, this.#delays.percentile(99) / 1e6 - 20);
+    this.#delays.reset();
+    const observed = { delayMs: rounded(delayMs) };
+    if (delayMs > this.#unhealthyMs) return { status: 'unhealthy', code: 'EVENT_LOOP_BLOCKED', observed };
+    if (delayMs > this.#degradedMs) return { status: 'degraded', code: 'EVENT_LOOP_SLOW', observed };
+    return { status: 'healthy', observed };
+  }
+
+  close(): void {
+    this.#delays?.disable();
+  }
+}
+
+/** Something that must report that it lives: unhealthy when it has not called `beat()` for `ttl`. */
+export class HeartbeatHealthChecker implements HealthChecker {
+  readonly kind = 'process';
+  readonly #ttlMs: number;
+  readonly #clock: Clock;
+  #last: number | undefined;
+
+  constructor(options: { readonly ttl: Duration; readonly clock?: Clock }) {
+    this.#ttlMs = toMilliseconds(options.ttl, 'ttl', { min: 1 });
+    this.#clock = options.clock ?? systemClock;
+  }
+
+  /** Says that it lives. */
+  beat(): void {
+    this.#last = this.#clock.monotonic();
+  }
+
+  check(): CheckOutcome {
+    if (this.#last === undefined) return { status: 'unknown', code: 'NO_HEARTBEAT' };
+    const ageMs = this.#clock.monotonic() - this.#last;
+    const observed = { ageSeconds: rounded(ageMs / 1_000) };
+    return ageMs > this.#ttlMs
+      ? { status: 'unhealthy', code: 'NO_HEARTBEAT', observed }
+      : { status: 'healthy', observed };
+  }
+}
+
+/** A status that code sets, such as that of a warm-up. */
+export class ManualHealthChecker implements HealthChecker {
+  readonly kind = 'process';
+  #outcome: CheckOutcome;
+
+  constructor(initial: CheckOutcome = { status: 'unknown', code: 'NOT_SET' }) {
+    this.#outcome = initial;
+  }
+
+  set(status: CheckOutcome['status'], code?: string): void {
+    this.#outcome = code === undefined ? { status } : { status, code };
+  }
+
+  check(): CheckOutcome {
+    return this.#outcome;
+  }
+}
+
+function judge(
+  share: number,
+  limits: Required<ShareLimits>,
+  code: string,
+  observed: CheckOutcome['observed'],
+): CheckOutcome {
+  if (share >= limits.unhealthy) return { status: 'unhealthy', code, observed };
+  if (share >= limits.degraded) return { status: 'degraded', code, observed };
+  return { status: 'healthy', observed };
+}
+
+function resolveLimits(limits: ShareLimits, degraded: number, unhealthy: number): Required<ShareLimits> {
+  const resolved = { degraded: limits.degraded ?? degraded, unhealthy: limits.unhealthy ?? unhealthy };
+  for (const name of ['degraded', 'unhealthy'] as const) {
+    const share = resolved[name];
+    if (!(share > 0 && share <= 1)) throw new InvalidOptionError(name, 'must be a share above 0 and up to 1');
+  }
+  return resolved;
+}
+
+function rounded(value: number): number {
+  return Math.round(value * 1_000) / 1_000;
+}

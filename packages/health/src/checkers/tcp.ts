@@ -1,0 +1,38 @@
+import { connect } from 'node:net';
+import { InvalidOptionError } from '@xiaoke/core';
+import type { CheckOutcome } from '../check-result.ts';
+import type { CheckContext, HealthChecker } from '../checker.ts';
+
+/** Where to connect to. */
+export interface TcpTarget {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** Looks whether something accepts connections. */
+export class TcpHealthChecker implements HealthChecker {
+  readonly kind = 'dependency';
+  readonly #target: TcpTarget;
+
+  constructor(target: TcpTarget) {
+    const { host, port } = target;
+    if (typeof host !== 'string' || host === '')
+      throw new InvalidOptionError('host', 'must be a host name or address');
+    if (!Number.isInteger(port) || port < 1 || port > 65_535)
+      throw new InvalidOptionError('port', 'must be from 1 to 65535');
+    this.#target = { host, port };
+  }
+
+  check({ signal, phase }: CheckContext): Promise<CheckOutcome> {
+    phase('connect');
+    return new Promise((resolve) => {
+      const socket = connect({ ...this.#target, signal });
+      const end = (outcome: CheckOutcome): void => {
+        socket.destroy();
+        resolve(outcome);
+      };
+      socket.once('connect', () => end({ status: 'healthy' }));
+      socket.on('error', () => end({ status: 'unhealthy', code: 'CONNECT' }));
+    });
+  }
+}

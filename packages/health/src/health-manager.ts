@@ -1,0 +1,332 @@
+import {
+  Background,
+  CallbackSet,
+  InvalidOptionError,
+  IsolatedEmitter,
+  sleep,
+  toMilliseconds,
+  withTimeout,
+  type CloseOptions,
+  type Duration,
+  type HealthIndicator,
+  type HealthStatus,
+} from '@xiaoke/core';
+import { aggregate } from './aggregate.ts';
+import type { CheckResult } from './check-result.ts';
+import type { CheckContext, HealthChecker } from './checker.ts';
+import { CustomHealthChecker } from './checkers/custom.ts';
+import {
+  DatabaseHealthChecker,
+  type DatabaseCheckerOptions,
+  type DatabaseTarget,
+} from './checkers/database.ts';
+import { HttpHealthChecker, type HttpCheckerOptions } from './checkers/http.ts';
+import { RedisHealthChecker, type RedisCheckerOptions, type RedisTarget } from './checkers/redis.ts';
+import { HealthError } from './errors.ts';
+import type { HealthEvents } from './events.ts';
+import type {
+  CheckOptions,
+  HealthCheckManager,
+  HealthStats,
+  StatusCallback,
+  StatusFilter,
+} from './manager.ts';
+import { HealthMetrics } from './metrics.ts';
+import { MonitoredCheck, type CheckHost } from './monitored-check.ts';
+import { resolveConfig, type ResolvedManagerOptions } from './options.ts';
+import { makeReport, type HealthReport } from './report.ts';
+import type { CheckRecord, CheckSnapshot, StatusChange, Uptime } from './snapshot.ts';
+
+interface Subscription {
+  readonly filter: StatusFilter;
+  readonly callbacks: CallbackSet<Parameters<StatusCallback>>;
+}
+
+const CLOSE_TIMEOUT = 5_000;
+const REFRESH_EVERY = 1_000;
+
+/** The manager behind {@link createHealthCheckManager}. */
+export class HealthManager extends IsolatedEmitter<HealthEvents> implements HealthCheckManager {
+  readonly #options: ResolvedManagerOptions;
+  readonly #checks = new Map<string, MonitoredCheck>();
+  readonly #subscriptions = new Set<Subscription>();
+  readonly #background: Background;
+  readonly #closing = new AbortController();
+  readonly #metrics: HealthMetrics;
+  readonly #counts = { runs: 0, failures: 0, timeouts: 0, changes: 0, callbackErrors: 0 };
+  readonly #announced = new Map<string, HealthStatus>();
+  #started = false;
+  #shuttingDown = false;
+  #stopRefreshing = (): void => {};
+  #close: Promise<void> | undefined;
+
+  constructor(options: ResolvedManagerOptions) {
+    super({ logger: options.logger, onListenerError: () => void (this.#counts.callbackErrors += 1) });
+    this.#options = options;
+    this.#background = new Background({ logger: options.logger });
+    const measured = { list: () => this.#measured(), overall: () => this.status() };
+    this.#metrics = new HealthMetrics(options.metrics, measured, this.#closing.signal);
+  }
+
+  get closed(): boolean {
+    return this.#close !== undefined;
+  }
+
+  registerDatabaseChecker(
+    name: string,
+    target: DatabaseTarget,
+    options: DatabaseCheckerOptions & CheckOptions = {},
+  ): this {
+    return this.registerChecker(name, new DatabaseHealthChecker(target, options), options);
+  }
+
+  registerRedisChecker(
+    name: string,
+    target: RedisTarget,
+    options: RedisCheckerOptions & CheckOptions = {},
+  ): this {
+    return this.registerChecker(name, new RedisHealthChecker(target, options), options);
+  }
+
+  registerHttpChecker(
+    name: string,
+    url: string | URL,
+    options: HttpCheckerOptions & CheckOptions = {},
+  ): this {
+    return this.registerChecker(name, new HttpHealthChecker(url, options), options);
+  }
+
+  registerCustomChecker(
+    name: string,
+    check: (context: CheckContext) => CheckResult | Promise<CheckResult>,
+    options: CheckOptions & { readonly kind?: HealthChecker['kind'] } = {},
+  ): this {
+    return this.registerChecker(name, new CustomHealthChecker(check, options.kind), options);
+  }
+
+  registerIndicator(indicator: HealthIndicator, options: CheckOptions = {}): this {
+    if (typeof indicator?.check !== 'function')
+      throw new InvalidOptionError('indicator', 'must have a check function');
+    const check = (context: CheckContext): Promise<CheckResult> =>
+      indicator.check({ signal: context.signal });
+    return this.registerChecker(indicator.name, new CustomHealthChecker(check, 'dependency'), options);
+  }
+
+  registerChecker(
+    first: string | (HealthChecker & { readonly name: string }),
+    second?: HealthChecker | CheckOptions,
+    third: CheckOptions = {},
+  ): this {
+    // The name may stand in front, or be the checker's own.
+    if (typeof first === 'string') return this.#register(first, second as HealthChecker, third);
+    return this.#register(first.name, first, (second ?? {}) as CheckOptions);
+  }
+
+  unregister(name: string): boolean {
+    const check = this.#checks.get(name);
+    if (check === undefined) return false;
+    this.#checks.delete(name);
+    this.#background.run(() => check.close(), `close the check ${name}`);
+    this.#announce();
+    return true;
+  }
+
+  addStatusChangeCallback(callback: StatusCallback, filter: StatusFilter = {}): () => void {
+    if (typeof callback !== 'function') throw new InvalidOptionError('callback', 'must be a function');
+    const subscription: Subscription = { filter, callbacks: this.#callbackSet() };
+    subscription.callbacks.add(callback);
+    this.#subscriptions.add(subscription);
+    return () => {
+      this.#subscriptions.delete(subscription);
+    };
+  }
+
+  async start(): Promise<void> {
+    this.#refuseClosed();
+    if (this.#started) return;
+    this.#started = true;
+    const refresh = this.#options.clock.setInterval(() => this.#refresh(), REFRESH_EVERY).unref();
+    this.#stopRefreshing = () => refresh.cancel();
+    // Parents first, so that a child whose parent is down is not run in vain.
+    const first = Promise.all([...this.#checks.values()].map((check) => check.start()));
+    await Promise.race([
+      first,
+      sleep(this.#options.startTimeoutMs, { clock: this.#options.clock, ref: false }),
+    ]);
+  }
+
+  async check(name: string): Promise<CheckSnapshot> {
+    this.#refuseClosed();
+    return await this.#find(name).run();
+  }
+
+  status(group?: string): HealthStatus {
+    if (this.#shuttingDown && group === 'readiness') return 'unhealthy';
+    return aggregate(this.#members(group));
+  }
+
+  report(group?: string, options: { readonly details?: boolean } = {}): HealthReport {
+    const snapshots = this.#members(group).map((check) => check.snapshot());
+    return makeReport(this.status(group), group, snapshots, options.details ?? false);
+  }
+
+  history(name: string): CheckRecord[] {
+    return this.#find(name).records();
+  }
+
+  uptime(name: string, window: Duration): Uptime {
+    return this.#find(name).uptime(toMilliseconds(window, 'window', { min: 1 }));
+  }
+
+  snapshots(): readonly CheckSnapshot[] {
+    return [...this.#checks.values()].map((check) => check.snapshot());
+  }
+
+  stats(): HealthStats {
+    return { checks: this.#checks.size, ...this.#counts };
+  }
+
+  shutDown(): void {
+    this.#shuttingDown = true;
+    this.#announce();
+  }
+
+  close(options: CloseOptions = {}): Promise<void> {
+    this.#close ??= this.#closeAll(toMilliseconds(options.timeout ?? CLOSE_TIMEOUT, 'timeout'));
+    return this.#close;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  async #closeAll(timeout: number): Promise<void> {
+    this.#stopRefreshing();
+    this.#closing.abort();
+    const closing = Promise.allSettled([...this.#checks.values()].map((check) => check.close()));
+    await withTimeout(closing, timeout, 'closing the checks', { ref: true }).catch((error: unknown) =>
+      this.#options.logger.warn({ err: error }, 'a health check did not close in time'),
+    );
+    this.#subscriptions.clear();
+  }
+
+  #register(name: string, checker: HealthChecker, options: CheckOptions): this {
+    this.#refuseClosed();
+    if (typeof name !== 'string' || name === '')
+      throw new InvalidOptionError('name', 'must be a non-empty string');
+    if (typeof checker?.check !== 'function')
+      throw new InvalidOptionError('checker', 'must have a check function');
+    if (this.#checks.has(name))
+      throw new HealthError('CHECK_EXISTS', `A check named "${name}" is registered already`);
+    const config = resolveConfig(this.#options.defaults, options.config ?? {});
+    if (checker.kind === 'dependency' && config.groups.includes('liveness')) {
+      throw new InvalidOptionError(
+        'config.groups',
+        `must not put the dependency "${name}" into liveness: restarting this process cannot mend it`,
+      );
+    }
+    const check = new MonitoredCheck(name, checker, config, this.#host());
+    this.#checks.set(name, check);
+    if (this.#started) this.#background.run(() => check.start(), `check ${name}`);
+    return this;
+  }
+
+  #host(): CheckHost {
+    const { clock, random, logger } = this.#options;
+    return {
+      clock,
+      random,
+      logger,
+      background: this.#background,
+      statusOf: (name) => this.#checks.get(name)?.status,
+      onRun: ({ name }, record) => {
+        this.#counts.runs += 1;
+        if (record.status === 'unhealthy') this.#counts.failures += 1;
+        if (record.code === 'TIMEOUT') this.#counts.timeouts += 1;
+        this.#metrics.ran(name, record);
+      },
+      onChange: (check, from, to) => this.#onChange(check, from, to),
+      onFlapping: ({ name }) => void this.emit('flapping', { check: name }),
+      onRecovery: ({ name }, event) => void this.emit('recovery', { check: name, ...event }),
+    };
+  }
+
+  #onChange(check: MonitoredCheck, from: HealthStatus, to: HealthStatus): void {
+    this.#counts.changes += 1;
+    this.#metrics.changed(check.name, to);
+    const { code } = check.snapshot();
+    this.#options.logger.info({ check: check.name, from, to, code }, 'the status of a check changed');
+    this.#tell({
+      at: this.#options.clock.now(),
+      check: check.name,
+      from,
+      to,
+      code,
+      failing: this.#failing(),
+    });
+    this.#announce();
+  }
+
+  /** Tells of the overall status and of those of the groups, where they changed. */
+  #announce(): void {
+    const groups = new Set([...this.#checks.values()].flatMap((check) => check.config.groups));
+    for (const group of [undefined, ...groups, ...this.#announced.keys()]) {
+      const key = group ?? '';
+      const from = this.#announced.get(key) ?? 'unknown';
+      const to = this.status(group === '' ? undefined : group);
+      if (from === to) continue;
+      this.#announced.set(key, to);
+      this.#tell({
+        at: this.#options.clock.now(),
+        group: group === '' ? undefined : group,
+        from,
+        to,
+        failing: this.#failing(),
+      });
+    }
+  }
+
+  #tell(change: StatusChange): void {
+    this.emit('change', change);
+    for (const { filter, callbacks } of this.#subscriptions) {
+      if (filter.check !== change.check || filter.group !== change.group) continue;
+      this.#background.run(() => callbacks.call(change.from, change.to, change), 'status change callbacks');
+    }
+  }
+
+  // A result that becomes too old, or a parent that went down, changes a status without any run.
+  #refresh(): void {
+    for (const check of this.#checks.values()) check.refresh();
+  }
+
+  #failing(): readonly string[] {
+    return [...this.#checks.values()].filter(({ status }) => status !== 'healthy').map(({ name }) => name);
+  }
+
+  #members(group: string | undefined): readonly MonitoredCheck[] {
+    const all = [...this.#checks.values()];
+    return group === undefined ? all : all.filter((check) => check.config.groups.includes(group));
+  }
+
+  *#measured(): Iterable<CheckSnapshot> {
+    for (const check of this.#checks.values()) yield check.snapshot();
+  }
+
+  #find(name: string): MonitoredCheck {
+    const check = this.#checks.get(name);
+    if (check === undefined) throw new HealthError('CHECK_UNKNOWN', `There is no check named "${name}"`);
+    return check;
+  }
+
+  #callbackSet(): CallbackSet<Parameters<StatusCallback>> {
+    return new CallbackSet({
+      name: 'status change',
+      logger: this.#options.logger,
+      onError: () => void (this.#counts.callbackErrors += 1),
+    });
+  }
+
+  #refuseClosed(): void {
+    if (this.closed) throw new HealthError('HEALTH_CLOSED', 'The manager is closed');
+  }
+}
