@@ -274,6 +274,32 @@ describe('advice', () => {
     expect(long.analyze().findings).toMatchObject([{ policy: 'long', code: 'TIMEOUT_TOO_LONG' }]);
   });
 
+  test('a budget that is used up', async () => {
+    const clock = new FakeClock();
+    const manager = createResilienceManager({ clock });
+    const policy = manager.policy('p', { retry: { baseDelay: 0, budget: { minPerSecond: 1 } } });
+    for (let call = 0; call < 200; call += 1) {
+      const running = policy.execute(down).catch(() => {});
+      await clock.advance(0);
+      await running;
+    }
+    expect(manager.analyze().findings.map(({ code }) => code)).toContain('BUDGET_EXHAUSTED');
+  });
+
+  test('hedges that never win', async () => {
+    const clock = new FakeClock();
+    const manager = createResilienceManager({ clock });
+    const policy = manager.policy('p', { hedge: { after: 10, budget: false } });
+    for (let call = 0; call < 120; call += 1) {
+      const running = policy.execute(
+        () => new Promise<void>((resolve) => void clock.setTimeout(resolve, 50)),
+      );
+      await clock.advance(100);
+      await running;
+    }
+    expect(manager.analyze().findings).toMatchObject([{ code: 'HEDGES_USELESS', numbers: { won: 0 } }]);
+  });
+
   test('little is no evidence', async () => {
     expect(await run({ retry: { attempts: 5, baseDelay: 1 } }, 50, fail)).toEqual([]);
   });

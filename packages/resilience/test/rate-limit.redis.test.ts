@@ -2,6 +2,7 @@ import { sharedRedis, spawnNode, startRedis } from '@xiaoke/test-servers';
 import { eventually, trackLeaks } from '@xiaoke/core/testing';
 import { expect, test } from 'vitest';
 import { createRedisRateLimitStore, rateLimit } from '@xiaoke/resilience';
+import { rateLimitStoreChecks } from '@xiaoke/resilience/testing';
 import { nightly } from './support.ts';
 
 const PROCESSES = nightly ? 8 : 4;
@@ -33,6 +34,16 @@ test('processes together get the limit and one burst, and use it', async () => {
   expect(admitted).toBeGreaterThanOrEqual(200 * (DURATION / 1_000) * 0.9);
   await Promise.all(workers.map((worker) => worker.kill()));
 }, 60_000);
+
+test.each(rateLimitStoreChecks)('$name', async ({ run }) => {
+  const redis = await sharedRedis();
+  await using store = createRedisRateLimitStore({
+    redis: redis.url,
+    namespace: redis.prefix(),
+    timeout: '5s',
+  });
+  await run(store, 'key');
+});
 
 test('a place is reserved ahead when the caller waits for it', async () => {
   const redis = await sharedRedis();

@@ -36,15 +36,6 @@ export class LatencyHistogram {
     return 0;
   }
 
-  /** The share of what was recorded that took at most `milliseconds`; 0 when nothing was. */
-  share(milliseconds: number): number {
-    let below = 0;
-    for (const [index, count] of (this.#buckets ?? []).entries()) {
-      if (FIRST * GROWTH ** (index - 0.5) <= milliseconds) below += count;
-    }
-    return this.#count === 0 ? 0 : below / this.#count;
-  }
-
   summary(): { readonly p50: number; readonly p95: number; readonly p99: number } {
     return { p50: this.quantile(0.5), p95: this.quantile(0.95), p99: this.quantile(0.99) };
   }

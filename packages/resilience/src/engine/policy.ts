@@ -48,6 +48,8 @@ export interface Policy<Alt = never> {
   readonly kind: PolicyKind;
   /** For errors, statistics and metrics. */
   readonly name: string;
+  /** Never set; carries the type, which cannot be inferred from the methods. */
+  readonly alternative?: Alt;
   /**
    * Runs `operation` under the policy. Rejects with the operation's own error, unchanged, or with one of the policy; with
    * `signal.reason`, at once, when the caller aborts.
@@ -94,6 +96,7 @@ const NO_OPTIONS: ExecuteOptions = Object.freeze({});
 /** What all policies share: running alone, wrapping, events. */
 export abstract class BasePolicy<Alt, Events extends object> implements Policy<Alt> {
   abstract readonly kind: PolicyKind;
+  declare readonly alternative?: Alt;
   readonly name: string;
   readonly clock: Clock;
   /** Whether it never looks at a clock, and so fits beside policies on any. */

@@ -30,12 +30,8 @@ export interface Pipeline<Alt = never> extends Policy<Alt> {
   stats(): PipelineStats;
 }
 
-/** What the policies of a pipeline may give instead of a result. */
-export type AlternativeOf<P extends readonly Policy<unknown>[]> = P[number] extends infer Each
-  ? Each extends Policy<infer Alt>
-    ? Alt
-    : never
-  : never;
+/** What a policy may give instead of a result. */
+export type AlternativeOf<P> = P extends { readonly alternative?: infer Alt } ? Alt : never;
 
 /**
  * Several policies as one, outermost first. They are compiled into one asynchronous function, so that a call through many
@@ -54,11 +50,11 @@ export type AlternativeOf<P extends readonly Policy<unknown>[]> = P[number] exte
  */
 export function pipeline<const P extends readonly Policy<unknown>[]>(
   ...policies: P
-): Pipeline<AlternativeOf<P>>;
+): Pipeline<AlternativeOf<P[number]>>;
 export function pipeline<const P extends readonly Policy<unknown>[]>(
   options: PipelineOptions,
   ...policies: P
-): Pipeline<AlternativeOf<P>>;
+): Pipeline<AlternativeOf<P[number]>>;
 export function pipeline(...args: readonly (Policy<unknown> | PipelineOptions)[]): Pipeline<unknown> {
   const [first] = args;
   const named = first !== undefined && !isPolicy(first);
