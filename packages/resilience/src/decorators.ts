@@ -9,7 +9,7 @@ import type { RetryOptions } from './retry/retry-options.ts';
  *
  * @throws InvalidOptionError for a bad option
  * @example
- * ```ts
+ * ```ts run
  * import { retryable } from '@xiaoke/resilience';
  * let runs = 0;
  * const load = retryable({ attempts: 3, baseDelay: 1 })(async () => {

@@ -82,7 +82,7 @@ test('Redis hangs: one call waits for the timeout, the next ones for nothing, an
     expect(await policy.execute(() => 'ok')).toBe('ok');
     times.push(performance.now() - begun);
   }
-  expect(times.filter((ms) => ms > 50)).toHaveLength(1);
+  expect(times.filter((ms) => ms > 200)).toHaveLength(1);
   expect(Math.max(...times)).toBeLessThan(600);
   expect(await store.healthIndicator().check({ signal: new AbortController().signal })).toMatchObject({
     status: 'degraded',

@@ -48,7 +48,7 @@ export interface CircuitBreakerPolicy extends Policy, Configurable<CircuitBreake
  *
  * @throws InvalidOptionError for a bad option
  * @example
- * ```ts
+ * ```ts run
  * import { circuitBreaker } from '@xiaoke/resilience';
  * const breaker = circuitBreaker({ name: 'billing', minimumCalls: 2 });
  * for (let call = 0; call < 2; call += 1) {

@@ -68,7 +68,7 @@ interface Resolved {
  *
  * @throws InvalidOptionError for a bad option
  * @example
- * ```ts
+ * ```ts run
  * import { bulkhead } from '@xiaoke/resilience';
  * const one = bulkhead({ concurrency: 1 });
  * const first = one.execute(() => new Promise((resolve) => setTimeout(resolve, 5)));

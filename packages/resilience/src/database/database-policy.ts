@@ -32,7 +32,7 @@ const DIALECTS = ['postgres', 'mysql', 'mongodb', 'redis'] as const;
  *
  * @throws InvalidOptionError for a bad option
  * @example
- * ```ts
+ * ```ts run
  * import { databasePolicy } from '@xiaoke/resilience';
  * const database = databasePolicy({ dialect: 'postgres' });
  * let runs = 0;

@@ -12,7 +12,7 @@ export interface ContextKey<T> {
  * Makes the typed name of a value that travels with a call.
  *
  * @example
- * ```ts
+ * ```ts run
  * import { contextKey, timeout } from '@xiaoke/resilience';
  * const tenant = contextKey<string>('tenant');
  * const seen = await timeout('1s').execute(({ get }) => get(tenant), { values: [[tenant, 'north']] });

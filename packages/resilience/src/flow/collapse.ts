@@ -35,7 +35,7 @@ export interface CollapsePolicy extends Policy {
  *
  * @throws InvalidOptionError for a bad option
  * @example
- * ```ts
+ * ```ts run
  * import { collapse } from '@xiaoke/resilience';
  * let runs = 0;
  * const load = () => collapsed.execute(async () => (runs += 1), { key: 'user:1' });

@@ -47,7 +47,7 @@ export interface FallbackPolicy<V> extends Policy<V> {
  * the last step is thrown. An abort by the caller is never answered.
  *
  * @example
- * ```ts
+ * ```ts run
  * import { fallback } from '@xiaoke/resilience';
  * const cache = new Map([['rate', 7]]);
  * const policy = fallback(() => cache.get('rate') ?? Promise.reject(new Error('not cached')), 1);

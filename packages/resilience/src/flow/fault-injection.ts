@@ -42,7 +42,7 @@ export interface FaultInjectionPolicy extends Policy {
  *
  * @throws InvalidOptionError for a bad option
  * @example
- * ```ts
+ * ```ts run
  * import { faultInjection, pipeline, retry } from '@xiaoke/resilience';
  * const faults = faultInjection({ error: { rate: 1, make: () => new Error('injected') } });
  * const policy = pipeline(retry({ attempts: 2, baseDelay: 1 }), faults);

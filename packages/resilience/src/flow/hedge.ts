@@ -79,7 +79,7 @@ const FADE_AFTER = 1_000;
  *
  * @throws InvalidOptionError for a bad option
  * @example
- * ```ts
+ * ```ts run
  * import { hedge } from '@xiaoke/resilience';
  * const result = await hedge({ after: '10ms' }).execute(({ hedge: number, signal }) =>
  *   number === 1 ? 'second' : new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason))),

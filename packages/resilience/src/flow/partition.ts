@@ -34,7 +34,7 @@ export interface PartitionPolicy<Alt> extends Policy<Alt> {
  *
  * @throws InvalidOptionError for a bad option
  * @example
- * ```ts
+ * ```ts run
  * import { circuitBreaker, partition } from '@xiaoke/resilience';
  * const perHost = partition((host) => circuitBreaker({ name: host, minimumCalls: 1 }));
  * await perHost.execute(() => Promise.reject(new Error('down')), { key: 'a' }).catch(() => {});

@@ -17,7 +17,7 @@ const LONGEST = 24 * 3_600_000;
  * runs, inside `options.atMost` if that is given.
  *
  * @example
- * ```ts
+ * ```ts run
  * import { remainingMs, withIncoming } from '@xiaoke/resilience';
  * withIncoming({ 'x-request-deadline-ms': '500' }, () => console.log(remainingMs() <= 500)); // => true
  * ```

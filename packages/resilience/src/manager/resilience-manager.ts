@@ -84,7 +84,7 @@ export interface ResilienceManager extends Closeable {
  *
  * @throws InvalidOptionError for a bad option or definition
  * @example
- * ```ts
+ * ```ts run
  * import { createResilienceManager } from '@xiaoke/resilience';
  * const manager = createResilienceManager();
  * const billing = manager.policy('billing', { retry: { attempts: 3 }, circuitBreaker: {}, timeout: '2s' });

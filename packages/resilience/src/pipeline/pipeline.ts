@@ -42,7 +42,7 @@ export type AlternativeOf<P> = P extends { readonly alternative?: infer Alt } ? 
  *
  * @throws InvalidOptionError without a policy, or for policies on different clocks
  * @example
- * ```ts
+ * ```ts run
  * import { bulkhead, circuitBreaker, pipeline, retry, timeout } from '@xiaoke/resilience';
  * const policy = pipeline(retry(), circuitBreaker(), bulkhead({ concurrency: 10 }), timeout('2s'));
  * console.log(await policy.execute(async () => 'ok'), policy.stats().calls); // => ok 1

@@ -76,7 +76,7 @@ interface Resolved {
  *
  * @throws InvalidOptionError for a bad option
  * @example
- * ```ts
+ * ```ts run
  * import { rateLimit } from '@xiaoke/resilience';
  * const twice = rateLimit({ limit: 2, per: '1s' });
  * const call = () => twice.execute(() => 'ok').catch((error) => error.code);

@@ -176,6 +176,7 @@ class RedisGroup implements RedisSharedCircuits {
 
   async #subscribe(member: RedisCircuitMember): Promise<void> {
     const connection = await this.#link.connection();
+    if (this.#closed) return;
     this.#subscriber ??= new RedisSubscriber(connection, {
       onGap: () => this.#lookAll(),
       logger: this.#logger,

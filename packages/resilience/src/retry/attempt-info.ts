@@ -28,7 +28,7 @@ const infos = new WeakMap<object, AttemptInfo>();
  * beside it; `undefined` for an error that no retry gave up on, and for one that is no object.
  *
  * @example
- * ```ts
+ * ```ts run
  * import { attemptInfo, retry } from '@xiaoke/resilience';
  * const broken = new Error('broken');
  * await retry({ attempts: 2, baseDelay: 1 }).execute(() => Promise.reject(broken)).catch(() => {});

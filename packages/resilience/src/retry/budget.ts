@@ -62,7 +62,7 @@ export interface RetryBudget {
  * Makes a budget that several retries and hedges can share.
  *
  * @example
- * ```ts
+ * ```ts run
  * import { retry, retryBudget } from '@xiaoke/resilience';
  * const budget = retryBudget({ ratio: 0.1 });
  * const [reads, writes] = [retry({ budget }), retry({ budget, attempts: 2 })];

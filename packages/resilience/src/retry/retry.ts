@@ -27,7 +27,7 @@ export interface RetryPolicy extends Policy, Configurable<RetryOptions> {
  *
  * @throws InvalidOptionError for a bad option
  * @example
- * ```ts
+ * ```ts run
  * import { retry } from '@xiaoke/resilience';
  * const twice = retry({ attempts: 4, baseDelay: '5ms' });
  * const result = await twice.execute(({ attempt }) => {

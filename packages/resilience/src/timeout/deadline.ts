@@ -45,7 +45,7 @@ export interface DeadlineOptions {
  * the deadline, and no retry starts that could not finish before it. An inner deadline can only be earlier than the outer.
  *
  * @example
- * ```ts
+ * ```ts run
  * import { remainingMs, withDeadline } from '@xiaoke/resilience';
  * await withDeadline('2s', async () => console.log(remainingMs() <= 2_000)); // => true
  * ```

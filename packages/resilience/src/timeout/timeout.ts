@@ -55,7 +55,7 @@ export interface TimeoutPolicy extends Policy, Configurable<{ readonly duration:
  *
  * @throws InvalidOptionError for a duration that is none, or is zero
  * @example
- * ```ts
+ * ```ts run
  * import { timeout } from '@xiaoke/resilience';
  * const hangs = timeout('20ms').execute(() => new Promise(() => {}));
  * console.log(await hangs.catch((error) => error.code)); // => TIMEOUT
