@@ -7,14 +7,17 @@
 import { createCacheManager, type CacheManager } from '@xiaoke/cache';
 import type { ConfigManager } from '@xiaoke/config';
 import type { Closeable, Logger } from '@xiaoke/core';
+import type { HealthCheckManager } from '@xiaoke/health';
 import { createLockManager, type LockManager } from '@xiaoke/lock';
 import { createMetricsCollector, type MetricsCollector } from '@xiaoke/metrics';
+import { createTimeSeriesStore, fileStorage, type TimeSeriesStore } from '@xiaoke/metrics/store';
 import { createQueueManager, type QueueManager, type QueueManagerOptions } from '@xiaoke/queue';
 import { createResilienceManager, type Policy, type ResilienceManager } from '@xiaoke/resilience';
 import { loadConfiguration, type Environment } from './configuration.ts';
 import type { Database } from './database/database.ts';
 import { openDatabase } from './database/open-database.ts';
 import type { Tasks } from './requests/intake.ts';
+import { createServiceHealth } from './service-health.ts';
 import type { Settings } from './settings.ts';
 import type { User } from './users.ts';
 
@@ -29,6 +32,8 @@ export interface PlatformOptions {
 export interface Platform {
   readonly logger: Logger;
   readonly metrics: MetricsCollector;
+  /** Remembers the metrics, for the operator's page, PromQL and the alerts. */
+  readonly store: TimeSeriesStore;
   readonly config: ConfigManager<Settings>;
   readonly database: Database;
   readonly resilience: ResilienceManager;
@@ -37,6 +42,7 @@ export interface Platform {
   readonly locks: LockManager;
   readonly cache: CacheManager<User>;
   readonly queue: QueueManager<Tasks>;
+  readonly health: HealthCheckManager;
   /** Closes everything, the last made first, each within its share of the time. */
   close(): Promise<void>;
 }
@@ -60,6 +66,15 @@ export async function createPlatform({ env, configFile, logger }: PlatformOption
     const config = keep('config', await loadConfiguration({ env, file: configFile, logger, metrics }));
     const settings = config.snapshot();
     if (settings.metrics.runtime) metrics.runtime();
+    const { directory } = settings.metrics.store;
+    const store = keep(
+      'store',
+      createTimeSeriesStore({
+        logger,
+        ...(directory === undefined ? {} : { storage: fileStorage(directory) }),
+      }),
+    );
+    store.attach(metrics);
 
     const database = keep('database', await openDatabase(settings.service.database_url, { logger, metrics }));
     const resilience = keep('resilience', createResilienceManager({ logger }));
@@ -97,7 +112,20 @@ export async function createPlatform({ env, configFile, logger }: PlatformOption
       'queue',
       await createQueueManager<Tasks>({ ...queueOptions(settings), logger, metrics }),
     );
-    return { logger, metrics, config, database, resilience, databasePolicy, locks, cache, queue, close };
+    const parts = {
+      logger,
+      metrics,
+      store,
+      config,
+      database,
+      resilience,
+      databasePolicy,
+      locks,
+      cache,
+      queue,
+    };
+    const health = keep('health', createServiceHealth(parts));
+    return { ...parts, health, close };
   } catch (error) {
     await close();
     throw error;
@@ -109,6 +137,7 @@ function queueOptions({ messaging }: Settings): QueueManagerOptions {
   return {
     namespace: 'xiaoke-service',
     queues: workers.queues,
+    lease: workers.lease,
     ...(type === '' ? {} : { type }),
     // An empty type means Redis when a Redis URL is set, else memory; RabbitMQ only when it is asked for.
     ...(redis.url === undefined || type === 'memory' ? {} : { redis: redis.url }),

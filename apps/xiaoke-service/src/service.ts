@@ -1,4 +1,5 @@
 import type { FastifyInstance } from 'fastify';
+import { gracefulShutdown } from '@xiaoke/health/http';
 import pino, { type Logger } from 'pino';
 import { businessMetrics } from './business-metrics.ts';
 import type { Environment } from './configuration.ts';
@@ -61,7 +62,7 @@ async function run(
   env: Environment,
   port: number | undefined,
 ): Promise<Service> {
-  const { config, database, queue, locks, cache, metrics } = platform;
+  const { config, database, queue, locks, cache, metrics, health } = platform;
   const settings = config.snapshot();
   const users = new Users(database);
   const store = new RequestStore(database);
@@ -97,6 +98,13 @@ async function run(
     queues: settings.messaging.workers.queues,
   });
   await putBack({ store, intake, queue, processing });
+  let stopFollowing = (): void => {};
+  if (settings.health_check.global.enabled) {
+    stopFollowing = health.addStatusChangeCallback((_before, now) => degraded.follow(now), {
+      group: 'readiness',
+    });
+    await health.start();
+  }
 
   const app = createServer(logger, metrics);
   const admin = adminOnly(env['ADMIN_TOKEN']);
@@ -113,17 +121,26 @@ async function run(
     platform,
     requestStates: async () => await store.countByState(),
     drain: async (timeout = 30_000) => await drain(store, timeout),
-    close: async () => await (closing ??= closeAll(app, platform)),
+    close: async () => {
+      // Going down is no reason for others to degrade.
+      stopFollowing();
+      await (closing ??= closeAll(app, platform));
+    },
   };
 }
 
 async function closeAll(app: FastifyInstance, platform: Platform): Promise<void> {
-  const { config, logger } = platform;
+  const { config, health, queue, logger } = platform;
   const timeout = config.get('service.shutdown_timeout');
-  // Requests under way are answered; then the workers finish what they have, and give the rest back.
-  await app.close().catch((error: unknown) => logger.error({ err: error }, 'closing the HTTP server failed'));
-  await platform.queue.close({ timeout });
-  await platform.close();
+  await gracefulShutdown({
+    manager: health,
+    server: app.server,
+    drainDelay: config.get('service.drain_delay'),
+    closeTimeout: timeout,
+    // The workers finish what they have and give the rest back, before anything they need is closed.
+    hooks: [() => app.close(), () => queue.close({ timeout }), () => platform.close()],
+    logger,
+  });
 }
 
 async function drain(store: RequestStore, timeout: number): Promise<Readonly<Record<string, number>>> {

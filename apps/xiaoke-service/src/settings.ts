@@ -20,6 +20,7 @@ export const settingsSchema = z.object({
     degraded_mode: z.stringbool().or(z.boolean()),
     defer_for: duration,
     database_url: optionalText,
+    drain_delay: duration,
     shutdown_timeout: duration,
   }),
   messaging: z.object({
@@ -29,6 +30,7 @@ export const settingsSchema = z.object({
     workers: z.object({
       count: z.coerce.number().int().min(1).max(1_000),
       queues: z.array(z.string().min(1)).min(1),
+      lease: seconds,
     }),
   }),
   distributed_lock: z.object({

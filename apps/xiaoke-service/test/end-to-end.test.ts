@@ -1,139 +1,144 @@
-import { afterAll, beforeAll, expect, test } from 'vitest';
-import { eventually } from '@xiaoke/core/testing';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { startService, type Service } from '../src/service.ts';
-import { traffic } from '../src/traffic.ts';
+import { AT_ONCE, Client } from './support/client.ts';
+import { GROUNDS, type Ground } from './support/environments.ts';
 
-const REQUESTS = 500;
+const SLOTS = 37 * 16 * 10;
 
-interface RequestView {
-  readonly id: string;
-  readonly state: string;
-  readonly result: { readonly slot?: { readonly slotId: string } } | null;
-}
+describe.each(Object.entries(GROUNDS))('on %s', (_name, prepare) => {
+  let ground: Ground;
+  let service: Service;
+  let client: Client;
 
-let service: Service;
-const call = async (path: string, init?: RequestInit): Promise<Response> =>
-  await fetch(new URL(path, service.url), init);
-const post = async (path: string, body: unknown, headers: Record<string, string> = {}): Promise<Response> =>
-  await call(path, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json', ...headers },
-    body: JSON.stringify(body),
+  beforeAll(async () => {
+    ground = await prepare();
+    service = await startService({ port: 0, env: { ...ground.env, ...AT_ONCE } });
+    client = new Client(service.url);
   });
-const taskIdOf = async (response: Response): Promise<string> =>
-  ((await response.json()) as { taskId: string }).taskId;
-const view = async (id: string): Promise<RequestView> =>
-  (await (await call(`/medical-requests/${id}`)).json()) as RequestView;
-
-beforeAll(async () => {
-  service = await startService({ port: 0, env: {} });
-});
-afterAll(() => service.close());
-
-test('500 requests over HTTP: every accepted one ends, and no slot is booked twice', async () => {
-  const arrivals = traffic(Array.from({ length: 300 }, (_, n) => `user-${String(n + 1).padStart(4, '0')}`));
-  const ids: string[] = [];
-  const client = async (): Promise<void> => {
-    while (ids.length < REQUESTS) {
-      const place = ids.push('') - 1;
-      const response = await post('/medical-requests', arrivals.next().value);
-      expect(response.status).toBe(202);
-      ids[place] = await taskIdOf(response);
-    }
-  };
-  await Promise.all(Array.from({ length: 20 }, client));
-  expect(new Set(ids).size).toBe(REQUESTS);
-
-  const ended = await eventually(
-    async () => {
-      const views = await Promise.all(ids.map(view));
-      const open = views.filter(({ state }) => state !== 'completed' && state !== 'waitlisted');
-      if (open.length > 0) throw new Error(`${open.length} requests are still ${open[0]?.state}`);
-      return views;
-    },
-    { timeout: 60_000, interval: 250 },
-  );
-  const slots = ended.flatMap(({ result }) => result?.slot?.slotId ?? []);
-  expect(slots.length).toBe(ended.filter(({ state }) => state === 'completed').length);
-  expect(new Set(slots).size).toBe(slots.length);
-  const resources = (await (await call('/resources')).json()) as { items: { freeSlots: number }[] };
-  const free = resources.items.reduce((sum, { freeSlots }) => sum + freeSlots, 0);
-  expect(free).toBe(37 * 16 * 10 - slots.length);
-}, 120_000);
-
-test('a full schedule is an outcome, never an error', async () => {
-  const ids = await Promise.all(
-    Array.from({ length: 60 }, async () =>
-      taskIdOf(
-        await post('/medical-requests', {
-          userId: 'user-0001',
-          type: 'consultation',
-          requirements: { specialty: 'astrology' },
-        }),
-      ),
-    ),
-  );
-  await eventually(
-    async () =>
-      expect(new Set((await Promise.all(ids.map(view))).map(({ state }) => state))).toEqual(
-        new Set(['waitlisted']),
-      ),
-    {
-      timeout: 30_000,
-    },
-  );
-});
-
-test('an Idempotency-Key gives one request, however often it is sent, and refuses another body', async () => {
-  const body = { userId: 'user-0002', type: 'checkup' };
-  const key = { 'idempotency-key': 'abc' };
-  const responses = await Promise.all(Array.from({ length: 5 }, () => post('/medical-requests', body, key)));
-  expect(responses.map(({ status }) => status)).toEqual([202, 202, 202, 202, 202]);
-  expect(new Set(await Promise.all(responses.map(taskIdOf))).size).toBe(1);
-  expect((await post('/medical-requests', { ...body, type: 'imaging' }, key)).status).toBe(422);
-});
-
-test.each([
-  [{ type: 'checkup' }, 'userId'],
-  [{ userId: 'user-0001' }, 'type'],
-  [{ userId: 'user-0001', type: 'haircut' }, 'type'],
-  [{ userId: 'user-0001', type: 'checkup', requirements: { urgency: 'yesterday' } }, 'requirements.urgency'],
-  [{ userId: 'user-0001', type: 'checkup', requirements: { symptoms: 'cough' } }, 'requirements.symptoms'],
-  [{ userId: 'user-0001', type: 'checkup', extra: 1 }, 'extra'],
-])('a bad body %j is refused with its field named', async (body, field) => {
-  const response = await post('/medical-requests', body);
-  expect(response.status).toBe(400);
-  expect(await response.json()).toMatchObject({ error: { code: 'INVALID_REQUEST', field } });
-});
-
-test('what is no JSON is a 400, an unknown user, request or route a 404', async () => {
-  const broken = await call('/medical-requests', {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: '{',
+  afterAll(async () => {
+    await service.close();
+    await ground.stop();
   });
-  expect(broken.status).toBe(400);
-  expect((await post('/medical-requests', { userId: 'nobody', type: 'checkup' })).status).toBe(404);
-  expect((await call('/medical-requests/none')).status).toBe(404);
-  expect((await call('/resources/none/slots')).status).toBe(404);
-  expect((await call('/nothing')).status).toBe(404);
-});
 
-test('a slot can be scheduled directly, within a time', async () => {
-  const booked = await post('/resources/schedule', { userId: 'user-0003', resourceType: 'room' });
-  expect(booked.status).toBe(201);
-  const { slot } = (await booked.json()) as { slot: { resourceId: string; slotId: string } };
-  const slots = (await (await call(`/resources/${slot.resourceId}/slots?free=true`)).json()) as {
-    items: { id: string }[];
-  };
-  expect(slots.items.map(({ id }) => id)).not.toContain(slot.slotId);
-  const never = {
-    userId: 'user-0003',
-    resourceType: 'room',
-    from: '2001-01-01T00:00:00Z',
-    to: '2001-01-02T00:00:00Z',
-  };
-  expect(await (await post('/resources/schedule', never)).json()).toMatchObject({ outcome: 'waitlisted' });
-  const backwards = { ...never, from: never.to, to: never.from };
-  expect((await post('/resources/schedule', backwards)).status).toBe(400);
+  test('500 requests over HTTP: every accepted one ends, and no slot is booked twice', async () => {
+    const ids = await client.submitMany(500);
+    expect(new Set(ids).size).toBe(500);
+    const ended = await client.ended(ids);
+    const slots = ended.flatMap(({ result }) => result?.slot?.slotId ?? []);
+    expect(slots.length).toBe(ended.filter(({ state }) => state === 'completed').length);
+    expect(new Set(slots).size).toBe(slots.length);
+    const { items } = await client.json<{ items: { freeSlots: number }[] }>('/resources');
+    expect(items.reduce((sum, { freeSlots }) => sum + freeSlots, 0)).toBe(SLOTS - slots.length);
+  }, 120_000);
+
+  test('a full schedule is an outcome, never an error', async () => {
+    const body = { userId: 'user-0001', type: 'consultation', requirements: { specialty: 'astrology' } };
+    const ids = await Promise.all(Array.from({ length: 60 }, () => client.submit(body)));
+    expect(new Set((await client.ended(ids)).map(({ state }) => state))).toEqual(new Set(['waitlisted']));
+  }, 60_000);
+
+  test('an Idempotency-Key gives one request, however often it is sent, and refuses another body', async () => {
+    const body = { userId: 'user-0002', type: 'checkup' };
+    const key = { 'idempotency-key': 'abc' };
+    const ids = await Promise.all(Array.from({ length: 5 }, () => client.submit(body, key)));
+    expect(new Set(ids).size).toBe(1);
+    expect((await client.post('/medical-requests', { ...body, type: 'imaging' }, key)).status).toBe(422);
+    const listed = await client.json<{ items: { id: string }[] }>(
+      '/medical-requests?userId=user-0002&limit=500',
+    );
+    expect(listed.items.filter(({ id }) => id === ids[0])).toHaveLength(1);
+  });
+
+  test('a slot can be scheduled directly, within a time', async () => {
+    const booked = await client.post('/resources/schedule', { userId: 'user-0003', resourceType: 'room' });
+    expect(booked.status).toBe(201);
+    const { slot } = (await booked.json()) as { slot: { resourceId: string; slotId: string } };
+    const free = await client.json<{ items: { id: string }[] }>(
+      `/resources/${slot.resourceId}/slots?free=true`,
+    );
+    expect(free.items.map(({ id }) => id)).not.toContain(slot.slotId);
+    const never = {
+      userId: 'user-0003',
+      resourceType: 'room',
+      from: '2001-01-01T00:00:00Z',
+      to: '2001-01-02T00:00:00Z',
+    };
+    expect(await (await client.post('/resources/schedule', never)).json()).toMatchObject({
+      outcome: 'waitlisted',
+    });
+    const backwards = { ...never, from: never.to, to: never.from };
+    expect((await client.post('/resources/schedule', backwards)).status).toBe(400);
+  });
+
+  test('probes, metrics and the operator’s routes answer', async () => {
+    for (const path of ['/livez', '/readyz', '/startupz', '/healthz'])
+      expect((await client.call(path)).status).toBe(200);
+    const metrics = await (await client.call('/metrics')).text();
+    const names = [
+      'medical_requests_processed_total',
+      'medical_requests_ended_total',
+      'resource_scheduling_seconds',
+      'resource_slots',
+      'user_sessions_active',
+      'database_query_duration_seconds',
+      'http_request_duration_seconds',
+      'xiaoke_queue_tasks_finished_total',
+      'xiaoke_lock_acquire_seconds',
+      'xiaoke_health_status',
+    ];
+    expect(names.filter((name) => !metrics.includes(name))).toEqual([]);
+    const { queues } = await client.json<{ queues: { queue: string }[] }>('/queues');
+    expect(queues.map(({ queue }) => queue).sort()).toEqual(['default', 'high_priority', 'low_priority']);
+    expect(await client.json('/autoscale/queues/default')).toMatchObject({ backlog: 0 });
+    expect(await client.json('/locks')).toHaveProperty('stats.acquired');
+    expect(await client.json('/cache')).toHaveProperty('stats.hitRatio');
+    expect(await client.json('/resilience')).toHaveProperty('analysis.findings');
+    expect((await client.call('/queues/none')).status).toBe(404);
+    await service.platform.store.sample();
+    const answer = await client.json<{ data: { result: unknown[] } }>(
+      '/api/v1/query?query=sum(medical_requests_ended_total)',
+    );
+    expect(answer).toMatchObject({ status: 'success', data: { resultType: 'vector' } });
+    expect((await client.call('/api/v1/nonsense')).status).toBe(404);
+  });
+
+  test('the configuration is shown, explained, set and rolled back, with its secrets masked', async () => {
+    const shown = await (await client.call('/config')).text();
+    expect(shown).toContain('degraded_mode');
+    const set = await client.post('/config/set', {
+      path: 'service.defer_for',
+      value: '2s',
+      author: 'test',
+      reason: 'faster',
+    });
+    const { version } = (await set.json()) as { version: number };
+    expect(service.platform.config.get('service.defer_for')).toBe('2s');
+    expect(await client.json('/config/explain?path=service.defer_for')).toMatchObject({
+      found: true,
+      value: '2s',
+    });
+    const history = await client.json<{ versions: { version: number; author?: string }[] }>(
+      '/config/history',
+    );
+    expect(history.versions.some((entry) => entry.version === version && entry.author === 'test')).toBe(true);
+    expect((await client.post('/config/rollback', { version: version - 1 })).status).toBe(200);
+    expect(service.platform.config.get('service.defer_for')).toBe('5s');
+    expect((await client.post('/config/set', { path: 'service.defer_for', value: 'soon' })).status).toBe(400);
+    expect(
+      (await client.post('/config/set', { path: 'service.defer_for', value: '3s', ifVersion: 0 })).status,
+    ).toBe(409);
+    expect((await client.post('/config/rollback', { version: 99_999 })).status).toBe(404);
+  });
+
+  test('a queue can be paused and resumed, and its dead letters retried', async () => {
+    expect((await client.post('/queues/default/pause', {})).status).toBe(200);
+    const waiting = await client.submit({ userId: 'user-0004', type: 'laboratory' });
+    expect((await client.json<{ paused: boolean }>('/queues/default')).paused).toBe(true);
+    expect((await client.view(waiting)).state).toBe('accepted');
+    expect((await client.post('/queues/default/resume', {})).status).toBe(200);
+    await client.ended([waiting]);
+    expect(await client.json('/queues/default/dead-letters')).toMatchObject({ items: [], count: 0 });
+    expect(await (await client.post('/queues/default/dead-letters/retry', {})).json()).toEqual({ count: 0 });
+    expect(await (await client.post('/queues/default/dead-letters/purge', {})).json()).toEqual({ count: 0 });
+  });
 });

@@ -155,6 +155,7 @@ test('a shutdown under load takes readiness away first, answers everything, and 
   const url = await serve(server);
   const order: string[] = [];
   const slow = Array.from({ length: 20 }, () => fetch(`${url}/work`).then((response) => response.text()));
+  const started = performance.now();
   const going = gracefulShutdown({
     manager: health,
     server,
@@ -171,6 +172,8 @@ test('a shutdown under load takes readiness away first, answers everything, and 
   expect((await fetch(`${url}/livez`)).status).toBe(200);
   expect(new Set(await Promise.all(slow))).toEqual(new Set(['done']));
   await going;
+  // The client keeps its connections alive; they must not hold the server up.
+  expect(performance.now() - started).toBeLessThan(3_000);
   expect(order).toEqual(['first', 'second']);
   expect(health.closed).toBe(true);
 });

@@ -1,9 +1,25 @@
 import type { FastifyInstance } from 'fastify';
+import { fastifyHealth } from '@xiaoke/health/http';
 import type { Platform } from '../platform.ts';
 
-/** `GET /metrics`, `/locks`, `/cache`, `/resilience`: what an operator or a scraper reads. */
+/**
+ * `GET /metrics`, `/api/v1/…`, `/locks`, `/cache`, `/resilience`, and the probes: what an operator, a scraper or a load balancer
+ * reads.
+ */
 export function operationRoutes(app: FastifyInstance, platform: Platform): void {
-  const { metrics, locks, cache, resilience } = platform;
+  const { metrics, store, locks, cache, resilience, health } = platform;
+
+  // What keeps a load balancer waiting must not depend on anything: answered from memory before anything else.
+  app.register(fastifyHealth(health, { paths: { page: '/health' } }));
+
+  const prometheus = store.httpApi();
+  // The API reads the body itself, so it comes before fastify does.
+  app.addHook('onRequest', async (request, reply) => {
+    if (!request.url.startsWith('/api/v1/')) return;
+    reply.hijack();
+    const answered = await prometheus(request.raw, reply.raw);
+    if (!answered) reply.raw.writeHead(404).end();
+  });
 
   app.get('/metrics', async (request, reply) => {
     const { contentType, body } = await metrics.metrics(request.headers.accept);

@@ -31,6 +31,8 @@ export interface ShutdownOptions {
   readonly clock?: Clock;
 }
 
+const IDLE_SWEEP = 50;
+
 /**
  * Takes readiness away, waits for the load balancers to notice, lets requests under way finish, runs the hooks, and closes
  * the manager last, so that liveness answers as long as anything does. Call it from your own signal handler.
@@ -56,11 +58,16 @@ async function closeServer(server: ServerLike, timeout: number, logger: Logger, 
   const closed = new Promise<void>((resolve) => {
     server.close(() => resolve());
   });
-  server.closeIdleConnections?.();
+  // A kept-alive connection becomes idle when its last answer is out, and would stay for a minute or more.
+  const closeIdle = (): void => server.closeIdleConnections?.();
+  closeIdle();
+  const sweeping = clock.setInterval(closeIdle, IDLE_SWEEP).unref();
   try {
     await withTimeout(closed, timeout, 'closing the server', { clock });
   } catch {
     logger.warn({ timeoutMs: timeout }, 'requests were still under way and are cut');
     server.closeAllConnections?.();
+  } finally {
+    sweeping.cancel();
   }
 }
