@@ -6,7 +6,7 @@ import { nightly } from './support.ts';
 // Three real processes: gateway, service, backend. The backend serves 200 a second; clients send 140 and wait a second.
 // For two seconds it has a tenth of its workers.
 const RATE = 140;
-const SECONDS = nightly ? 40 : 14;
+const SECONDS = nightly ? 40 : 12;
 const TROUBLE = [2, 4] as const;
 
 interface Result {

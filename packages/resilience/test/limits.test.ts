@@ -405,6 +405,30 @@ describe('adaptive concurrency', () => {
     }
   }, 60_000);
 
+  test('vegas keeps a short queue, and finds more room when there is', async () => {
+    const [before, narrow, after] = await settle('vegas', [40, 10, 40]);
+    expect([before, after].every((share) => (share ?? 0) > 0.7 && (share ?? 0) < 2.2)).toBe(true);
+    expect((narrow ?? 0) * 10).toBeLessThan((before ?? 0) * 40);
+  }, 60_000);
+
+  test('aimd grows by one a window until calls time out, then gives a tenth back', async () => {
+    const clock = new FakeClock();
+    const limiter = adaptiveConcurrency({ algorithm: 'aimd', initial: 10, minimumCalls: 1, clock });
+    const policy = pipeline(limiter, timeout('5s', { clock }));
+    const window = async (works: boolean): Promise<number> => {
+      const calls = Array.from({ length: 30 }, () =>
+        policy.execute(() => (works ? turn() : new Promise<void>(() => {}))).catch(() => {}),
+      );
+      await clock.advance(works ? 1_000 : 5_000);
+      await Promise.all(calls);
+      return limiter.stats().limit;
+    };
+    const grown = [];
+    for (let count = 0; count < 6; count += 1) grown.push(await window(true));
+    expect(Math.max(...grown)).toBeGreaterThanOrEqual(14);
+    expect(await window(false)).toBeLessThan(Math.max(...grown));
+  });
+
   test('a dropped call shrinks the limit of every algorithm, and it never leaves its bounds', async () => {
     for (const algorithm of ['gradient2', 'vegas', 'aimd'] as const) {
       const clock = new FakeClock();

@@ -107,13 +107,14 @@ class AdaptiveConcurrency
     return this.#queue.wait(scope, order, maxWait, () => this.#refusal());
   }
 
+  /** A timeout tells at once; the place is free when the operation has ended. */
+  abandon(scope: Scope): void {
+    this.#learn(scope);
+  }
+
   leave(_token: unknown, scope: Scope): void {
-    const latencyMs = scope.endedAt - scope.startedAt;
-    if (scope.outcome === 'success') this.#window.succeeded(latencyMs, this.#active);
-    else if (this.#isDrop(scope)) this.#window.dropped(this.#active);
+    if (scope.abandoned === undefined) this.#learn(scope);
     this.#active -= 1;
-    const sample = this.#window.take(scope.endedAt);
-    if (sample !== undefined) this.#move(this.#algorithm.next(this.#limit, sample));
     while (this.#active < Math.floor(this.#limit) && this.#queue.grantNext(this.#options.order)) {
       this.#active += 1;
       this.#counts.admitted += 1;
@@ -133,6 +134,14 @@ class AdaptiveConcurrency
       queued: this.#queue.size,
       ...this.#counts,
     };
+  }
+
+  #learn(scope: Scope): void {
+    const latencyMs = scope.endedAt - scope.startedAt;
+    if (scope.outcome === 'success') this.#window.succeeded(latencyMs, this.#active);
+    else if (this.#isDrop(scope)) this.#window.dropped(this.#active);
+    const sample = this.#window.take(scope.endedAt);
+    if (sample !== undefined) this.#move(this.#algorithm.next(this.#limit, sample));
   }
 
   // An error that comes fast says nothing about how much is too much.

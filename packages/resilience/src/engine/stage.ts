@@ -14,6 +14,8 @@ export interface Stage {
   enter(scope: Scope, now: number): unknown;
   /** Called exactly once for every `enter` that succeeded, when `scope.outcome`, `settled` and `endedAt` are known. */
   leave(token: unknown, scope: Scope): void;
+  /** For a stage that holds on: called at once when the operation is given up, with `leave` still to come. */
+  abandon?(scope: Scope): void;
   /** Whether `leave` waits until the operation has really ended, also when it was given up. */
   readonly holdsUntilSettled: boolean;
 }
@@ -66,6 +68,7 @@ export function leaveStages(stages: readonly Stage[], scope: Scope): void {
 }
 
 function leaveLater(stage: Stage, token: unknown, scope: Scope): void {
+  stage.abandon?.(scope);
   void Promise.allSettled(scope.abandoned ?? []).then(() => stage.leave(token, scope));
 }
 
