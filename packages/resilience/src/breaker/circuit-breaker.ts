@@ -2,7 +2,7 @@ import { TimeoutError } from '@xiaoke/core';
 import type { Part } from '../engine/compile.ts';
 import { BasePolicy, policyName, type Configurable, type Policy } from '../engine/policy.ts';
 import type { Scope } from '../engine/scope.ts';
-import type { Stage } from '../engine/stage.ts';
+import { REFUSED, type Stage } from '../engine/stage.ts';
 import { CircuitOpenError, withoutStack } from '../errors.ts';
 import { resolveBreakerOptions, type CircuitBreakerOptions } from './breaker-options.ts';
 import type { CircuitBreakerStats, CircuitState, CircuitTransition } from './breaker-stats.ts';
@@ -126,7 +126,7 @@ class CircuitBreaker extends BasePolicy<never, CircuitBreakerEvents> implements 
     this.#circuit.configure(resolveBreakerOptions(options));
   }
 
-  enter(_scope: Scope, now: number): number {
+  enter(scope: Scope, now: number): number | typeof REFUSED {
     const circuit = this.#circuit;
     const { mode } = circuit.options;
     if (mode === 'disabled') return UNCOUNTED;
@@ -137,7 +137,8 @@ class CircuitBreaker extends BasePolicy<never, CircuitBreakerEvents> implements 
       return UNCOUNTED;
     }
     this.#rejected += 1;
-    throw this.#refusal(now);
+    scope.refusal = this.#refusal(now);
+    return REFUSED;
   }
 
   leave(token: unknown, scope: Scope): void {

@@ -40,6 +40,7 @@ export class Frame implements Runner {
     const frame = outer.length === 0 ? parent : new Scope(parent, parent.call);
     const begun = clock.monotonic();
     let attempt: Attempt | undefined;
+    let value: unknown;
     try {
       const outside = this.#enterOuter(parent, frame, begun);
       if (outside !== undefined) await outside;
@@ -48,13 +49,10 @@ export class Frame implements Runner {
       attempt = new Attempt(frame, number, hedge);
       frame.child = attempt;
       attempt.startedAt = begun;
-      let value: unknown;
       try {
-        const entering = enterStages(inner, attempt, clock);
-        if (entering !== undefined) await entering;
-        value = this.#invoke(attempt, operation);
-        if (isThenable(value)) value = await (attempt.cancellable ? race(attempt, value) : value);
-        succeed(inner, attempt, value, clock.monotonic());
+        value = this.#start(attempt, operation);
+        if (isThenable(value)) value = await value;
+        value = settle(inner, attempt, value, clock.monotonic());
       } catch (error) {
         value = fail(inner, attempt, error, clock.monotonic());
       }
@@ -62,12 +60,15 @@ export class Frame implements Runner {
         attempt = await retry.recover({ frame: this, scope: frame, operation, first: attempt, begun });
         value = attempt.settled;
       }
-      if (attempt.outcome !== 'success') throw value;
-      this.#succeeded(frame === parent ? undefined : frame, attempt, begun);
-      return value;
+      if (attempt.outcome === 'success') {
+        this.#succeeded(frame === parent ? undefined : frame, attempt, begun);
+        return value;
+      }
     } catch (error) {
-      throw this.#failed(error, frame === parent ? undefined : frame, attempt, begun);
+      value = error;
     }
+    // Thrown once and outside of any try: throwing is most of what a refusal costs.
+    throw this.#failed(value, frame === parent ? undefined : frame, attempt, begun);
   }
 
   /** One more attempt. Never rejects: the attempt itself says how it went. */
@@ -80,10 +81,7 @@ export class Frame implements Runner {
       // The call may have ended between the wait before this attempt and now.
       if (scope.cause !== 'none') attempt.cancel(scope.reason, scope.cause, false);
       if (attempt.cause !== 'none') throw attempt.reason;
-      await enterStages(inner, attempt, clock);
-      let value = this.#invoke(attempt, operation);
-      if (isThenable(value)) value = await (attempt.cancellable ? race(attempt, value) : value);
-      succeed(inner, attempt, value, clock.monotonic());
+      settle(inner, attempt, await this.#start(attempt, operation), clock.monotonic());
     } catch (error) {
       fail(inner, attempt, error, clock.monotonic());
     }
@@ -94,12 +92,31 @@ export class Frame implements Runner {
     if (frame === parent) return undefined;
     parent.child = frame;
     frame.startedAt = now;
-    return enterStages(this.#parts.outer, frame, this.#parts.clock);
+    const entering = enterStages(this.#parts.outer, frame, this.#parts.clock);
+    if (frame.refusal !== undefined) throw frame.refusal;
+    return entering;
+  }
+
+  /** Passes the stages and starts the operation. What it gives may be a promise; a refusal is left in the attempt. */
+  #start(attempt: Attempt, operation: Operation<unknown>): unknown {
+    const entering = enterStages(this.#parts.inner, attempt, this.#parts.clock);
+    if (entering !== undefined) return this.#startAfter(entering, attempt, operation);
+    return attempt.refusal === undefined ? this.#invoke(attempt, operation) : undefined;
+  }
+
+  async #startAfter(
+    entering: Promise<void>,
+    attempt: Attempt,
+    operation: Operation<unknown>,
+  ): Promise<unknown> {
+    await entering;
+    return await this.#invoke(attempt, operation);
   }
 
   #invoke(attempt: Attempt, operation: Operation<unknown>): unknown {
     const { next } = this.#parts;
-    return next === undefined ? operation(attempt) : next.run(attempt, operation);
+    const value = next === undefined ? operation(attempt) : next.run(attempt, operation);
+    return attempt.cancellable && isThenable(value) ? race(attempt, value) : value;
   }
 
   #succeeded(frame: Scope | undefined, attempt: Attempt, begun: number): void {
@@ -115,6 +132,13 @@ export class Frame implements Runner {
     this.#meter?.record(frame ?? attempt, begun);
     return seen;
   }
+}
+
+/** Settles an attempt whose operation gave `value`, or did not run because a stage refused it. */
+function settle(stages: readonly Stage[], attempt: Attempt, value: unknown, endedAt: number): unknown {
+  if (attempt.refusal !== undefined) return fail(stages, attempt, attempt.refusal, endedAt);
+  succeed(stages, attempt, value, endedAt);
+  return value;
 }
 
 function succeed(stages: readonly Stage[], scope: Scope, value: unknown, endedAt: number): void {

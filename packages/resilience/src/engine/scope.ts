@@ -1,4 +1,5 @@
 import type { Clock } from '@xiaoke/core';
+import type { RejectedError } from '../errors.ts';
 import type { CallPriority, ContextKey, ExecuteOptions, OperationContext } from './context.ts';
 
 /** Who ended a scope: nobody, the caller (or a competitor that won), or a limit of time. */
@@ -38,6 +39,8 @@ export class Scope implements Cancellable {
   startedAt = 0;
   endedAt = 0;
   outcome: Outcome = 'success';
+  /** Set by a stage that does not admit it; see `REFUSED`. */
+  refusal: RejectedError | undefined = undefined;
   /** The result or the error. */
   settled: unknown = undefined;
   /** Work that was given up and may still run. */

@@ -2,13 +2,16 @@ import { systemClock, type Clock } from '@xiaoke/core';
 import { RejectedError } from '../errors.ts';
 import type { Outcome, Scope } from './scope.ts';
 
+/** What `enter` returns when it has left its error in `scope.refusal`: as good as throwing it, at a tenth of the cost. */
+export const REFUSED: unique symbol = Symbol('refused');
+
 /**
  * A policy that only admits and observes: a circuit, a bulkhead, a limiter, a timeout. It is two synchronous hooks inside
  * the one asynchronous function of a pipeline, so it costs no promise of its own.
  */
 export interface Stage {
   /**
-   * Admits the scope, or throws. What it returns is handed back to `leave`; a promise means that the scope has to wait
+   * Admits the scope, or throws or returns {@link REFUSED}. What it returns is handed back to `leave`; a promise means that the scope has to wait
    * (then `scope.child` must be what cancels the wait).
    */
   enter(scope: Scope, now: number): unknown;
@@ -25,6 +28,7 @@ export function enterStages(stages: readonly Stage[], scope: Scope, clock: Clock
   const tokens: unknown[] = (scope.tokens = []);
   for (const stage of stages) {
     const token = stage.enter(scope, scope.startedAt);
+    if (token === REFUSED) return undefined;
     if (token instanceof Promise) return enterRest(stages, scope, token, clock);
     tokens.push(token);
     scope.entered += 1;
@@ -45,6 +49,7 @@ async function enterRest(
   if (scope.cause !== 'none') throw scope.reason;
   for (const stage of stages.slice(scope.entered)) {
     const next: unknown = await stage.enter(scope, clock.monotonic());
+    if (scope.refusal !== undefined) throw scope.refusal;
     scope.child = undefined;
     scope.tokens?.push(next);
     scope.entered += 1;

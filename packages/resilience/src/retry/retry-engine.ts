@@ -3,6 +3,7 @@ import type { Frame } from '../engine/frame.ts';
 import type { Attempt, Scope } from '../engine/scope.ts';
 import type { ResolvedRetryOptions } from './retry-options.ts';
 import type { RetryCounter } from './retry-stats.ts';
+import { isRetryable } from './retryable.ts';
 import { judge, RetryRun, type RetryListener } from './retry-run.ts';
 
 /** A call whose first attempt did not satisfy. */
@@ -36,6 +37,12 @@ export class RetryEngine {
   wantsMore(attempt: Attempt, scope: Scope, begun: number): boolean {
     if (scope.cause !== 'none' && attempt.outcome !== 'success') {
       this.#counter.failed(1, scope.cause === 'caller' ? 'aborted' : 'deadline');
+      this.options.budget?.end(FAILED);
+      return false;
+    }
+    if (attempt.outcome === 'rejected' && this.options.retryIf === isRetryable) {
+      // The usual answer, without asking p-retry: refusals come when there is no time to lose.
+      this.#counter.failed(1, 'not-retryable');
       this.options.budget?.end(FAILED);
       return false;
     }
