@@ -38,7 +38,8 @@ import {
 import type { WorkerPool } from './worker/pool.ts';
 import { WorkerHost } from './worker/worker-host.ts';
 
-const MAINTAIN_EVERY = 5_000;
+const TIDY_EVERY = 30_000;
+const RECOVER_AT_MOST_EVERY = 10_000;
 
 /** The queue manager over any backend. */
 export class Manager extends IsolatedEmitter<QueueEvents> implements QueueManager, TaskHost {
@@ -55,8 +56,9 @@ export class Manager extends IsolatedEmitter<QueueEvents> implements QueueManage
   readonly #handlers = new Handlers();
   readonly #workers: WorkerHost;
   readonly #inspector = new Inspector();
-  readonly #maintenance: Timer;
+  readonly #timers: readonly Timer[];
   readonly #processWide: boolean;
+  readonly #busy = new Set<string>();
   #scheduler: Scheduler | undefined;
   #listenerErrors = 0;
   #closing: Promise<void> | undefined;
@@ -96,7 +98,11 @@ export class Manager extends IsolatedEmitter<QueueEvents> implements QueueManage
         await this.#producer.prepare({ name, payload, options: task });
       },
     );
-    this.#maintenance = options.clock.setInterval(() => this.#maintain(), MAINTAIN_EVERY).unref();
+    const recoverEvery = Math.max(200, Math.min(RECOVER_AT_MOST_EVERY, options.leaseMs / 3));
+    this.#timers = [
+      options.clock.setInterval(() => this.#recover(), recoverEvery).unref(),
+      options.clock.setInterval(() => this.#tidy(), TIDY_EVERY).unref(),
+    ];
   }
 
   get closed(): boolean {
@@ -310,7 +316,7 @@ export class Manager extends IsolatedEmitter<QueueEvents> implements QueueManage
   async #close(timeoutMs: number): Promise<void> {
     const { clock } = this.#options;
     const deadline = clock.monotonic() + timeoutMs;
-    this.#maintenance.cancel();
+    for (const timer of this.#timers) timer.cancel();
     this.#scheduler?.close();
     await this.#workers.close(Math.max(0, timeoutMs - Math.min(500, timeoutMs / 5)));
     this.#results.close();
@@ -367,15 +373,30 @@ export class Manager extends IsolatedEmitter<QueueEvents> implements QueueManage
     });
   }
 
-  #maintain(): void {
-    if (this.#background.size > 100) return;
-    this.#background.run(() => this.#backend.maintain(), 'maintain');
-    this.#background.run(async () => {
+  #tidy(): void {
+    this.#once('tidy', () => this.#backend.maintain());
+  }
+
+  #recover(): void {
+    this.#once('recover', async () => {
       for (const { id, queue } of await this.#backend.recover()) {
         this.#metrics.stalled(queue);
         this.emit('stalled', { id, queue });
       }
-    }, 'recover stalled tasks');
+    });
+  }
+
+  /** During an outage these must not pile up. */
+  #once(what: string, work: () => Promise<void>): void {
+    if (this.#busy.has(what)) return;
+    this.#busy.add(what);
+    this.#background.run(async () => {
+      try {
+        await work();
+      } finally {
+        this.#busy.delete(what);
+      }
+    }, what);
   }
 
   #failed(error: unknown, op: string): void {
