@@ -59,7 +59,7 @@ export class Bulk {
     const mine: Flight[] = [];
     const stale: Place[] = [];
     for (const place of places) {
-      const served = batch.refresh ? undefined : this.#serve(place, stale);
+      const served = batch.refresh ? undefined : this.serve(place, stale);
       if (served !== undefined) answers.set(place.key, served.value);
       else waiting.push({ place, flight: this.#join(place, batch, mine) });
     }
@@ -70,25 +70,24 @@ export class Bulk {
   }
 
   async #read(place: Place): Promise<{ readonly value: unknown } | undefined> {
-    const served = this.#serve(place, undefined);
-    if (served !== undefined) return served;
-    const found = await this.#engine.fetch(place);
-    return found !== undefined && found.freshFor > 0 ? found : undefined;
+    return this.serve(place) ?? this.#engine.fetch(place);
   }
 
   /** From the first tier; a stale value only where it can be loaded again behind it. */
-  #serve(place: Place, stale: Place[] | undefined): { readonly value: unknown } | undefined {
+  serve(place: Place, stale?: Place[]): { readonly value: unknown } | undefined {
     const { first, tally, time } = this.#engine;
     const stored = first.find(place);
     const freshness = stored === undefined ? 'dead' : first.freshness(stored);
     if (stored !== undefined && !stored.details.facts.failed) {
       if (freshness === 'fresh') {
         tally.memoryHits += 1;
+        this.#engine.hit(place.key, 'memory', false);
         return stored;
       }
       const leaveAlone = time.now() < stored.details.facts.retryAt;
       if (stale !== undefined && (freshness === 'stale' || leaveAlone)) {
         tally.memoryStale += 1;
+        this.#engine.hit(place.key, 'memory', true);
         if (!leaveAlone) stale.push(place);
         return stored;
       }
@@ -167,7 +166,12 @@ export class Bulk {
       tally.redisHits += 1;
       return this.#found(flight, found);
     } else tally.redisStale += 1;
-    const claim = await second.claim({ place, tags, lifetime: batch.lifetime, known: found?.stamp });
+    const claim = await second.claim({
+      place,
+      tags,
+      lifetime: batch.lifetime,
+      known: found?.stamp.toString(),
+    });
     return claim.kind === 'found' ? this.#found(flight, claim.found) : claim;
   }
 

@@ -1,5 +1,5 @@
-import type { Closeable, Decorator, HealthIndicator, IsolatedEmitter, KeyTemplate } from '@xiaoke/core';
-import type { CacheEvents } from './events.ts';
+import type { Closeable, Decorator, HealthIndicator, KeyTemplate } from '@xiaoke/core';
+import type { CacheEvent, CacheListener } from './events.ts';
 import type { LoadOptions, SetOptions } from './lifetime.ts';
 import type { CacheStats } from './stats.ts';
 
@@ -70,8 +70,11 @@ export interface CachedOptions extends LoadOptions {
  * was lost; a load that such a call overtook is given to those who waited for it and kept nowhere. A key is loaded once,
  * however many ask, in however many processes. With Redis away, everything goes on from the first tier and the loader.
  */
-export interface CacheManager<V = unknown>
-  extends Closeable, Pick<IsolatedEmitter<CacheEvents>, 'on' | 'once' | 'off' | 'listenerCount'> {
+export interface CacheManager<V = unknown> extends Closeable {
+  /** Listens. A listener that fails is logged, and hurts nobody else; an `error` event nobody listens to is logged. */
+  on<E extends CacheEvent>(event: E, listener: CacheListener<E>): this;
+  once<E extends CacheEvent>(event: E, listener: CacheListener<E>): this;
+  off<E extends CacheEvent>(event: E, listener: CacheListener<E>): this;
   /** The value, or undefined when there is none or it is past its ttl. */
   get(key: string): Promise<V | undefined>;
   /**

@@ -22,6 +22,7 @@ import type {
 import type { Place } from './capture.ts';
 import type { Engine } from './engine.ts';
 import { checkKey, CacheError } from './errors.ts';
+import type { CacheEvent, CacheListener } from './events.ts';
 import type { LoadOptions, SetOptions } from './lifetime.ts';
 import { Loading } from './loading.ts';
 import { checkNamespace } from './options.ts';
@@ -31,8 +32,6 @@ import { Details, type Stored } from './stored.ts';
 import { warm } from './warm.ts';
 import { Writing } from './writing.ts';
 
-const SETTLED: Promise<undefined> = Promise.resolve(undefined);
-
 /** {@link CacheManager} on an {@link Engine}: the hit path, and the way to everything else. */
 export class Cache<V> implements CacheManager<V> {
   readonly #engine: Engine;
@@ -40,10 +39,6 @@ export class Cache<V> implements CacheManager<V> {
   readonly #loading: Loading;
   readonly #writing: Writing;
   readonly #bulk: Bulk;
-  readonly on: CacheManager<V>['on'];
-  readonly once: CacheManager<V>['once'];
-  readonly off: CacheManager<V>['off'];
-  readonly listenerCount: CacheManager<V>['listenerCount'];
 
   constructor(engine: Engine, scope: Scope) {
     this.#engine = engine;
@@ -51,15 +46,22 @@ export class Cache<V> implements CacheManager<V> {
     this.#loading = new Loading(engine);
     this.#writing = new Writing(engine);
     this.#bulk = new Bulk(engine);
-    const { events } = engine;
-    this.on = events.on.bind(events);
-    this.once = events.once.bind(events);
-    this.off = events.off.bind(events);
-    this.listenerCount = events.listenerCount.bind(events);
   }
 
   get closed(): boolean {
     return this.#engine.closed;
+  }
+
+  on<E extends CacheEvent>(event: E, listener: CacheListener<E>): this {
+    return this.#listen(this.#engine.events.on(event, listener));
+  }
+
+  once<E extends CacheEvent>(event: E, listener: CacheListener<E>): this {
+    return this.#listen(this.#engine.events.once(event, listener));
+  }
+
+  off<E extends CacheEvent>(event: E, listener: CacheListener<E>): this {
+    return this.#listen(this.#engine.events.off(event, listener));
   }
 
   // The methods up to getOrSet are written for the hit: one lookup, one comparison, no promise of their own.
@@ -67,6 +69,7 @@ export class Cache<V> implements CacheManager<V> {
     const stored = this.#engine.first.store.get(this.#scope.prefix + key);
     if (stored === undefined || !this.#isFresh(stored)) return this.#getSlowly(key);
     this.#engine.tally.memoryHits += 1;
+    this.#engine.hit(key, 'memory', false);
     return stored.value as V;
   }
 
@@ -189,14 +192,18 @@ export class Cache<V> implements CacheManager<V> {
     return this.close();
   }
 
+  #listen(events: Engine['events']): this {
+    this.#engine.watchesHits = events.listenerCount('hit') > 0;
+    return this;
+  }
+
   #isFresh(stored: Stored): boolean {
     return stored.details.fast === this.#scope.validity && this.#engine.time.now() < stored.expiresAt;
   }
 
   #hit(stored: Stored, key: string): Promise<V> {
-    const { tally, events } = this.#engine;
-    tally.memoryHits += 1;
-    if (events.listenerCount('hit') > 0) events.emit('hit', { key, tier: 'memory', stale: false });
+    this.#engine.tally.memoryHits += 1;
+    this.#engine.hit(key, 'memory', false);
     const { details } = stored;
     if (details.promise !== undefined) return details.promise as Promise<V>;
     const promise = Promise.resolve(stored.value as V);
@@ -215,17 +222,15 @@ export class Cache<V> implements CacheManager<V> {
       return undefined;
     }
     tally.memoryHits += 1;
+    this.#engine.hit(key, 'memory', false);
     return stored.value as V;
   }
 
   async #get(key: string): Promise<V | undefined> {
     const place = this.#place(key);
-    const values = await this.#bulk.getMany([place]);
-    if (!values.has(key)) {
-      this.#engine.events.emit('miss', { key });
-      return SETTLED;
-    }
-    return values.get(key) as V;
+    const found = this.#bulk.serve(place) ?? (await this.#engine.fetch(place));
+    if (found === undefined) this.#engine.events.emit('miss', { key });
+    return found?.value as V | undefined;
   }
 
   async #getOrSet(key: string, loader: Loader<V>, options: LoadOptions | undefined): Promise<V> {

@@ -9,6 +9,8 @@ export interface Place {
   readonly full: string;
 }
 
+const NO_TAGS: readonly Counter[] = Object.freeze([]);
+
 /**
  * The state of the world when a value began to be fetched. The value may be kept only while {@link Capture.intact}: a
  * value that an invalidation overtook on its way is old, whenever it arrives.
@@ -18,9 +20,11 @@ export class Capture {
   readonly tags: readonly Counter[];
   readonly validity: Validity;
   readonly tagsSeen: number;
+  /** Another capture of the same key; for {@link Captures} alone. */
+  next: Capture | undefined = undefined;
   #broken = false;
 
-  constructor(place: Place, tags: readonly Counter[]) {
+  constructor(place: Place, tags: readonly Counter[] = NO_TAGS) {
     this.place = place;
     this.tags = tags;
     this.validity = place.scope.validity;
@@ -43,29 +47,36 @@ export class Capture {
 
 /** The captures of everything that is on its way into the first tier, by key. */
 export class Captures {
-  readonly #open = new Map<string, Set<Capture>>();
+  // A chain for each key, which nearly always has one link.
+  readonly #open = new Map<string, Capture>();
 
   get size(): number {
     return this.#open.size;
   }
 
-  open(place: Place, tags: readonly Counter[] = []): Capture {
+  open(place: Place, tags?: readonly Counter[]): Capture {
     const capture = new Capture(place, tags);
-    const captures = this.#open.get(place.full);
-    if (captures === undefined) this.#open.set(place.full, new Set([capture]));
-    else captures.add(capture);
+    capture.next = this.#open.get(place.full);
+    this.#open.set(place.full, capture);
     return capture;
   }
 
   close(capture: Capture): void {
     const { full } = capture.place;
-    const captures = this.#open.get(full);
-    captures?.delete(capture);
-    if (captures?.size === 0) this.#open.delete(full);
+    const first = this.#open.get(full);
+    if (first === capture) {
+      if (capture.next === undefined) this.#open.delete(full);
+      else this.#open.set(full, capture.next);
+      return;
+    }
+    for (let before = first; before !== undefined; before = before.next) {
+      if (before.next === capture) before.next = capture.next;
+    }
   }
 
   /** The key was deleted or overwritten: what is on its way, apart from `mine`, must not be kept. */
   break(full: string, mine?: Capture): void {
-    for (const capture of this.#open.get(full) ?? []) if (capture !== mine) capture.break();
+    for (let capture = this.#open.get(full); capture !== undefined; capture = capture.next)
+      if (capture !== mine) capture.break();
   }
 }

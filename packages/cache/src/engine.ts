@@ -3,7 +3,7 @@ import { Capture, Captures, type Place } from './capture.ts';
 import { CoarseTime } from './coarse-time.ts';
 import { CounterRegistry, type Counter } from './counters.ts';
 import { CacheError } from './errors.ts';
-import type { CacheEvents } from './events.ts';
+import type { CacheEvents, Tier } from './events.ts';
 import { FirstTier } from './first-tier.ts';
 import { Flights } from './flight.ts';
 import type { ResolvedCacheOptions } from './options.ts';
@@ -23,6 +23,8 @@ export type MakeSecondTier = (
   },
 ) => SecondTier | undefined;
 
+const NOTHING: Promise<undefined> = Promise.resolve(undefined);
+
 /** What all namespaces of one cache share: both tiers, what is on its way between them, and what they count. */
 export class Engine {
   readonly options: ResolvedCacheOptions;
@@ -35,8 +37,10 @@ export class Engine {
   readonly root: Scope;
   readonly first: FirstTier;
   readonly second: SecondTier | undefined;
-  tally: Tally = new Tally();
+  readonly tally: Tally = new Tally();
   closed = false;
+  /** Whether anybody ever listened to hits; asking the emitter each time would cost half of what a hit does. */
+  watchesHits = false;
   #closing: Promise<void> | undefined;
 
   constructor(options: ResolvedCacheOptions, makeSecondTier: MakeSecondTier) {
@@ -68,18 +72,21 @@ export class Engine {
   }
 
   /** The fresh value of the place from the second tier, kept in the first. */
-  async fetch(place: Place): Promise<Found | undefined> {
-    if (this.second === undefined) return undefined;
+  fetch(place: Place): Promise<Found | undefined> {
+    if (this.second === undefined) return NOTHING;
     const capture = this.captures.open(place);
-    try {
-      const found = await this.second.read(place);
-      if (found === undefined) this.tally.redisMisses += 1;
-      else if (found.freshFor > 0) this.tally.redisHits += 1;
-      if (found !== undefined) this.adopt(capture, found);
-      return found;
-    } finally {
+    return this.second.read(place).then((found) => {
+      if (found === undefined || found.freshFor <= 0) {
+        this.tally.redisMisses += 1;
+        this.captures.close(capture);
+        return undefined;
+      }
+      this.tally.redisHits += 1;
+      this.hit(place.key, 'redis', false);
+      this.adopt(capture, found);
       this.captures.close(capture);
-    }
+      return found;
+    });
   }
 
   /**
@@ -92,6 +99,11 @@ export class Engine {
     const kept = found.tags.length === 0 ? capture : new Capture(capture.place, found.tags);
     const lifetime = this.options.lifetime;
     this.first.put(kept, found.value, { freshFor: found.freshFor, lifetime, loadMs: found.loadMs });
+  }
+
+  /** Tells who listens that a read gave a value. */
+  hit(key: string, tier: Tier, stale: boolean): void {
+    if (this.watchesHits) this.events.emit('hit', { key, tier, stale });
   }
 
   stats(): CacheStats {

@@ -1,3 +1,4 @@
+import type { WithError } from '@xiaoke/core';
 import type { EvictionReason } from './memory/entry-store.ts';
 
 /** Where something was found or happened. */
@@ -38,3 +39,9 @@ export type CacheEvents = {
   /** A stored value could not be decoded and was treated as absent. */
   reject: [event: { readonly key: string; readonly reason: string }];
 };
+
+/** The name of an event, `error` included. */
+export type CacheEvent = keyof WithError<CacheEvents>;
+
+/** What listens to an event. */
+export type CacheListener<E extends CacheEvent> = (...args: WithError<CacheEvents>[E]) => unknown;

@@ -174,10 +174,13 @@ export class FirstTier {
   #createStore(): EntryStore {
     const { strategy, maxEntries, maxBytes, random } = this.#options;
     const bounds = { maxEntries, maxBytes };
-    const onEvict = (full: string): void => this.#evicted(full, 'capacity');
-    if (strategy === 'lru') return new LruStore(bounds, onEvict);
+    const listener = {
+      onEvict: (full: string) => this.#evicted(full, 'capacity'),
+      onPolicyError: (error: unknown) => void this.#events.emit('error', error),
+    };
+    if (strategy === 'lru') return new LruStore(bounds, listener);
     const capacity = Math.min(maxEntries, Math.max(1_000, Math.floor(maxBytes / ASSUMED_WEIGHT)));
-    return new PolicyStore(createPolicy(strategy, capacity, random), bounds, onEvict);
+    return new PolicyStore(createPolicy(strategy, capacity, random), bounds, listener);
   }
 }
 

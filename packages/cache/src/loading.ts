@@ -58,12 +58,13 @@ export class Loading {
     const mayRetry = time.now() >= facts.retryAt;
     if (freshness === 'fresh') {
       tally.memoryHits += 1;
+      this.#engine.hit(request.place.key, 'memory', false);
       if (!facts.failed && time.now() >= facts.refreshAt && mayRetry) this.#refresh(request);
       return stored;
     }
     if (mayRetry && freshness !== 'stale') return undefined;
     tally.memoryStale += 1;
-    this.#hit(request.place, true);
+    this.#engine.hit(request.place.key, 'memory', true);
     if (mayRetry) this.#refresh(request);
     return stored;
   }
@@ -71,11 +72,6 @@ export class Loading {
   #give(stored: Stored): unknown {
     if (stored.details.facts.failed) throw stored.value;
     return stored.value;
-  }
-
-  #hit(place: Place, stale: boolean): void {
-    const { events } = this.#engine;
-    if (events.listenerCount('hit') > 0) events.emit('hit', { key: place.key, tier: 'memory', stale });
   }
 
   /** Loads behind the callers' backs, unless somebody does already. */
@@ -135,7 +131,7 @@ export class Loading {
     const { second } = this.#engine;
     const found = second && (await this.#look(flight.capture, request, anew));
     if (found?.usable === true) return found.value.value;
-    const claim = await this.#claim(flight, request, found?.value.stamp);
+    const claim = await this.#claim(flight, request, found?.value.stamp.toString());
     if (claim.kind === 'found') {
       this.#engine.tally.coalescedRemotely += 1;
       this.#engine.adopt(flight.capture, claim.found);

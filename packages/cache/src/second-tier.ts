@@ -13,7 +13,7 @@ export interface Found {
   readonly loadMs: number;
   readonly tags: readonly Counter[];
   /** Identifies this writing of the value. */
-  readonly stamp: string;
+  readonly stamp: { toString(): string };
 }
 
 /** A value to be written. */

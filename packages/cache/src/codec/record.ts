@@ -4,8 +4,8 @@ import type { Serialized } from './serializer.ts';
 /** A tag of a stored value and the version it had when the load began. */
 export type TagVersion = readonly [tag: string, version: number];
 
-/** A stored value with everything needed to trust it. */
-export interface StoredRecord extends Serialized {
+/** A value to be stored, with everything needed to trust it. */
+export interface NewRecord extends Serialized {
   /** The algorithm the bytes are compressed with, 0 for none. */
   readonly codec: number;
   /** How many bytes there were before compression. */
@@ -20,6 +20,25 @@ export interface StoredRecord extends Serialized {
   readonly key: string;
 }
 
+/** A value as it was stored. */
+export interface StoredRecord extends NewRecord {
+  /** What tells one writing of a key from another. */
+  readonly stamp: Stamp;
+}
+
+/** {@link stampOf} of some bytes, made only when it is wanted: most reads never look at it. */
+export class Stamp {
+  readonly #bytes: Buffer;
+
+  constructor(bytes: Buffer) {
+    this.#bytes = bytes;
+  }
+
+  toString(): string {
+    return stampOf(this.#bytes);
+  }
+}
+
 // 0 magic, 1 version, 2 format, 3 codec, 4 crc32 of the rest, 8 writtenAt, 14 freshFor, 20 generation, 28 loadMs, 32 rawLength,
 // 36 key length, 38 number of tags, 39 key, tags (length, text, version), bytes. Big endian. lease.lua knows 4 to 13.
 const MAGIC = 0x58;
@@ -29,7 +48,7 @@ const HEAD = 39;
 const FOREVER = 2 ** 48 - 1;
 const MAX_U32 = 2 ** 32 - 1;
 
-export function encodeRecord(record: StoredRecord): Buffer {
+export function encodeRecord(record: NewRecord): Buffer {
   const key = Buffer.from(record.key);
   const tags = record.tags.map(([tag]) => Buffer.from(tag));
   const tagBytes = tags.reduce((sum, tag) => sum + tag.length + 9, 0);
@@ -62,15 +81,10 @@ export function decodeRecord(bytes: Buffer, key: string): StoredRecord | string 
   if (bytes[1] !== VERSION) return 'version';
   if (crc32(bytes.subarray(CHECKED_FROM)) !== bytes.readUInt32BE(4)) return 'checksum';
   const keyEnd = HEAD + bytes.readUInt16BE(36);
-  if (bytes.toString('utf8', HEAD, keyEnd) !== key) return 'key';
+  if (!holds(bytes, keyEnd, key)) return 'key';
   const tags: TagVersion[] = [];
-  let at = keyEnd;
-  for (let left = bytes[38] ?? 0; left > 0; left -= 1) {
-    const end = at + 1 + (bytes[at] ?? 0);
-    if (end + 8 > bytes.length) return 'length';
-    tags.push([bytes.toString('utf8', at + 1, end), bytes.readDoubleBE(end)]);
-    at = end + 8;
-  }
+  const at = readTags(bytes, keyEnd, tags);
+  if (at > bytes.length) return 'length';
   const freshFor = bytes.readUIntBE(14, 6);
   return {
     key,
@@ -83,7 +97,31 @@ export function decodeRecord(bytes: Buffer, key: string): StoredRecord | string 
     loadMs: bytes.readUInt32BE(28),
     rawLength: bytes.readUInt32BE(32),
     bytes: bytes.subarray(at),
+    stamp: new Stamp(bytes),
   };
+}
+
+/** Where the tags end; beyond the end of the bytes when they do not fit. */
+function readTags(bytes: Buffer, from: number, tags: TagVersion[]): number {
+  let at = from;
+  for (let left = bytes[38] ?? 0; left > 0; left -= 1) {
+    const end = at + 1 + (bytes[at] ?? 0);
+    if (end + 8 > bytes.length) return Infinity;
+    tags.push([bytes.toString('utf8', at + 1, end), bytes.readDoubleBE(end)]);
+    at = end + 8;
+  }
+  return at;
+}
+
+// Comparing the letters of a plain key costs less than making a string of them.
+function holds(bytes: Buffer, end: number, key: string): boolean {
+  if (end - HEAD !== key.length) return bytes.toString('utf8', HEAD, end) === key;
+  for (let i = 0; i < key.length; i += 1) {
+    const code = key.charCodeAt(i);
+    if (code > 127) return bytes.toString('utf8', HEAD, end) === key;
+    if (bytes[HEAD + i] !== code) return false;
+  }
+  return true;
 }
 
 /** What tells one writing of a key from another: its checksum and time. */

@@ -41,7 +41,7 @@ const json: Serializer = {
     if (typeof text !== 'string') throw new TypeError(`a ${typeof value} has no JSON form`);
     return Buffer.from(text);
   },
-  deserialize: (bytes) => parseJson(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString()),
+  deserialize: (bytes) => parseJson(asBuffer(bytes).toString()),
 };
 
 const v8: Serializer = { id: V8_ID, serialize, deserialize };
@@ -71,15 +71,18 @@ export function resolveSerializer(option: SerializerOption = 'json'): Serializer
 /** @throws {@link CacheError} `SERIALIZATION` when the serializer refuses the value */
 export function toBytes(serializer: Serializer, value: unknown): Serialized {
   if (typeof value === 'string') return { format: TEXT, bytes: Buffer.from(value) };
-  if (value instanceof Uint8Array)
-    return { format: BYTES, bytes: Buffer.from(value.buffer, value.byteOffset, value.byteLength) };
+  if (value instanceof Uint8Array) return { format: BYTES, bytes: asBuffer(value) };
   try {
     const bytes: unknown = serializer.serialize(value);
     if (!(bytes instanceof Uint8Array)) throw new TypeError('the serializer gave no bytes');
-    return { format: serializer.id, bytes: Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength) };
+    return { format: serializer.id, bytes: asBuffer(bytes) };
   } catch (error) {
     throw new CacheError('SERIALIZATION', 'The value cannot be serialised', { cause: error });
   }
+}
+
+function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
 /** Throws whatever is wrong with the bytes. */

@@ -3,8 +3,13 @@ import type { Stored } from '../stored.ts';
 /** Why an entry left the first tier: it did not fit, its time was over, it was deleted or invalidated. */
 export type EvictionReason = 'capacity' | 'expired' | 'deleted' | 'invalidated';
 
-/** Called for each entry that the store itself pushes out. */
-export type EvictionListener = (key: string, stored: Stored) => void;
+/** What a store reports. */
+export interface StoreListener {
+  /** It pushed this entry out. */
+  onEvict(key: string): void;
+  /** The eviction policy threw where nothing depends on it. */
+  onPolicyError(error: unknown): void;
+}
 
 /** The bounded map behind the first tier. It knows nothing of time and validity. */
 export interface EntryStore {

@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache';
 import type { Stored } from '../stored.ts';
-import type { EntryStore, EvictionListener } from './entry-store.ts';
+import type { EntryStore, StoreListener } from './entry-store.ts';
 
 /** What bounds a store. */
 export interface StoreBounds {
@@ -13,10 +13,10 @@ export class LruStore implements EntryStore {
   readonly #cache: LRUCache<string, Stored>;
   readonly #weighted: boolean;
 
-  constructor(bounds: StoreBounds, onEvict: EvictionListener) {
+  constructor(bounds: StoreBounds, listener: StoreListener) {
     this.#weighted = bounds.maxBytes !== Infinity;
-    const dispose = (stored: Stored, key: string, reason: string): void => {
-      if (reason === 'evict') onEvict(key, stored);
+    const dispose = (_: Stored, key: string, reason: string): void => {
+      if (reason === 'evict') listener.onEvict(key);
     };
     const max = bounds.maxEntries === Infinity ? {} : { max: bounds.maxEntries };
     const maxSize = this.#weighted ? { maxSize: bounds.maxBytes } : {};

@@ -1,7 +1,7 @@
 import { CacheError } from '../errors.ts';
 import { PolicyStored, type Stored } from '../stored.ts';
 import type { Entry, EvictionPolicy } from '../policy/eviction-policy.ts';
-import type { EntryStore, EvictionListener } from './entry-store.ts';
+import type { EntryStore, StoreListener } from './entry-store.ts';
 import type { StoreBounds } from './lru-store.ts';
 
 /** A map whose overflow an {@link EvictionPolicy} decides. A policy that breaks its contract cannot break the map. */
@@ -10,12 +10,12 @@ export class PolicyStore implements EntryStore {
   #bytes = 0;
   readonly #policy: EvictionPolicy;
   readonly #bounds: StoreBounds;
-  readonly #onEvict: EvictionListener;
+  readonly #listener: StoreListener;
 
-  constructor(policy: EvictionPolicy, bounds: StoreBounds, onEvict: EvictionListener) {
+  constructor(policy: EvictionPolicy, bounds: StoreBounds, listener: StoreListener) {
     this.#policy = policy;
     this.#bounds = bounds;
-    this.#onEvict = onEvict;
+    this.#listener = listener;
   }
 
   get size(): number {
@@ -28,7 +28,13 @@ export class PolicyStore implements EntryStore {
 
   get(key: string): Stored | undefined {
     const stored = this.#map.get(key);
-    if (stored !== undefined) this.#policy.onHit(stored);
+    if (stored === undefined) return undefined;
+    try {
+      this.#policy.onHit(stored);
+    } catch (error) {
+      // A read must not fail because a policy does.
+      this.#listener.onPolicyError(error);
+    }
     return stored;
   }
 
@@ -104,7 +110,7 @@ export class PolicyStore implements EntryStore {
 
   #evict(victim: PolicyStored): void {
     this.#drop(victim);
-    this.#onEvict(victim.key, victim);
+    this.#listener.onEvict(victim.key);
   }
 
   #drop(stored: PolicyStored): void {

@@ -78,9 +78,11 @@ export class S3FifoPolicy implements EvictionPolicy {
   }
 }
 
+const WAYS = 4;
+
 /**
- * Which keys left lately. A table of fingerprints, each with the number of the eviction that wrote it: a few bytes a key,
- * nothing to collect, and a key is forgotten once `limit` others have left after it.
+ * Which keys left lately. A table of fingerprints, four to a bucket, each with the number of the eviction that wrote it: a few
+ * bytes a key, nothing to collect, and a key is forgotten once `limit` others have left after it.
  */
 class Ghost {
   readonly #limit: number;
@@ -93,14 +95,14 @@ class Ghost {
     let slots = 64;
     while (slots < limit * 2) slots *= 2;
     this.#limit = limit;
-    this.#mask = slots - 1;
+    this.#mask = slots / WAYS - 1;
     this.#prints = new Int32Array(slots);
     this.#numbers = new Int32Array(slots);
   }
 
   add(key: string): void {
     const print = hashKey(key) | 1;
-    const slot = (print >>> 1) & this.#mask;
+    const slot = this.#slotFor(print);
     this.#evictions = (this.#evictions + 1) | 0;
     this.#prints[slot] = print;
     this.#numbers[slot] = this.#evictions;
@@ -109,13 +111,32 @@ class Ghost {
   /** Whether `key` is remembered; it is forgotten by being asked for. */
   take(key: string): boolean {
     const print = hashKey(key) | 1;
-    const slot = (print >>> 1) & this.#mask;
-    if (this.#prints[slot] !== print) return false;
-    this.#prints[slot] = 0;
-    return ((this.#evictions - (this.#numbers[slot] ?? 0)) | 0) < this.#limit;
+    const first = ((print >>> 1) & this.#mask) * WAYS;
+    for (let slot = first; slot < first + WAYS; slot += 1) {
+      if (this.#prints[slot] !== print) continue;
+      this.#prints[slot] = 0;
+      return this.#age(slot) < this.#limit;
+    }
+    return false;
   }
 
   clear(): void {
     this.#prints.fill(0);
+  }
+
+  // The key's own slot, a free one, or the one written longest ago.
+  #slotFor(print: number): number {
+    const first = ((print >>> 1) & this.#mask) * WAYS;
+    let oldest = first;
+    for (let slot = first; slot < first + WAYS; slot += 1) {
+      const held = this.#prints[slot];
+      if (held === print || held === 0) return slot;
+      if (this.#age(slot) > this.#age(oldest)) oldest = slot;
+    }
+    return oldest;
+  }
+
+  #age(slot: number): number {
+    return (this.#evictions - (this.#numbers[slot] ?? 0)) | 0;
   }
 }

@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto';
-import { keyspace } from '@xiaoke/core/redis';
+import { encodeTag, keyspace } from '@xiaoke/core/redis';
 import type { Place } from '../capture.ts';
 
 // A longer key is replaced by its hash; the stored value repeats the key, so a collision would be a miss.
 const MAX_KEY_LENGTH = 256;
+const SPECIAL = /[%{}]/;
 
 /** An entry and the lease on it, in one slot. */
 export interface EntryKeys {
@@ -23,14 +24,25 @@ export class RedisKeys {
     this.channel = `${this.#prefix}:bp`;
   }
 
-  of({ scope, key }: Place): EntryKeys {
-    const long = key.length > MAX_KEY_LENGTH;
-    const tag = long ? createHash('sha256').update(key).digest('base64url') : key;
-    const name = keyspace(`${this.#prefix}:${long ? 'h' : 'e'}:${scope.path}`, tag);
-    return { entry: name('v'), lease: name('l') };
+  of(place: Place): EntryKeys {
+    const base = this.#base(place);
+    return { entry: `${base}v`, lease: `${base}l` };
+  }
+
+  entry(place: Place): string {
+    return `${this.#base(place)}v`;
   }
 
   counter(id: string): string {
     return keyspace(`${this.#prefix}:c`, id)('n');
+  }
+
+  // keyspace() of core, without its closure and, for most keys, without a replacement: every read makes one.
+  #base({ scope, key }: Place): string {
+    if (key.length > MAX_KEY_LENGTH) {
+      const hash = createHash('sha256').update(key).digest('base64url');
+      return `${this.#prefix}:h:${scope.path}:{${hash}}:`;
+    }
+    return `${this.#prefix}:e:${scope.path}:{${SPECIAL.test(key) ? encodeTag(key) : key}}:`;
   }
 }

@@ -1,10 +1,9 @@
 import type { Place } from '../capture.ts';
-import { decodeRecord, encodeRecord, type StoredRecord } from '../codec/record.ts';
+import { decodeRecord, encodeRecord, type NewRecord, type StoredRecord } from '../codec/record.ts';
 import type { ValueCodec } from '../codec/value-codec.ts';
 import { sharedSum, type Counter, type CounterRegistry } from '../counters.ts';
 import type { Draft, Found } from '../second-tier.ts';
 import type { ServerTime } from './server-time.ts';
-import { stampOf } from '../codec/record.ts';
 import type { SharedCounters } from './shared-counters.ts';
 
 /** What records need of their tier. */
@@ -43,7 +42,7 @@ export class Records {
     const versions = tags.map(({ id, shared }) => [id.slice(1), shared ?? 0] as const);
     const packed = await codec.pack(draft.serialized ?? codec.serialize(draft.value));
     if (packed === undefined || generation === undefined) return undefined;
-    const record: StoredRecord = {
+    const record: NewRecord = {
       ...packed,
       key: place.key,
       tags: versions,
@@ -57,33 +56,63 @@ export class Records {
     return { bytes: encodeRecord(record), life: Math.ceil(Math.min(life, idle, LONGEST_LIFE)) };
   }
 
-  /** The value, if it is whole, its own, and not invalidated. */
-  async find(place: Place, bytes: Buffer): Promise<Found | undefined> {
+  /**
+   * The value, if it is whole, its own, and not invalidated. At once where that is possible: a promise for each value read
+   * would cost more than decoding it.
+   */
+  find(place: Place, bytes: Buffer): Promise<Found | undefined> | Found | undefined {
     const record = decodeRecord(bytes, place.key);
     if (typeof record === 'string') return this.#reject(place, record);
     const tags = record.tags.map(([tag]) => this.#parts.counters.tag(tag));
-    const counters = [...place.scope.generations, ...tags];
-    if (counters.some(({ shared }) => shared === undefined)) await this.#parts.shared.learn(counters);
-    let value: unknown;
+    if (sharedSum(place.scope.generations) === undefined || sharedSum(tags) === undefined)
+      return this.#learnAndFind(place, record, tags);
     try {
-      value = this.#parts.codec.unpack(record);
-      if (value instanceof Promise) value = await value;
+      const value = this.#parts.codec.unpack(record);
+      if (value instanceof Promise) return this.#expandAndFind(place, record, tags, value);
+      return this.#found(place, record, tags, value);
     } catch (error) {
-      return this.#reject(place, error instanceof RangeError ? 'size' : 'decode');
+      return this.#reject(place, reasonOf(error));
     }
-    // Last, so that nothing can be invalidated between this and the use of the value.
-    if (!this.#isCurrent(place, record, tags)) return undefined;
-    const age = Math.max(0, this.#parts.time.now() - record.writtenAt);
-    return { value, tags, freshFor: record.freshFor - age, loadMs: record.loadMs, stamp: stampOf(bytes) };
   }
 
-  #isCurrent(place: Place, record: StoredRecord, tags: readonly Counter[]): boolean {
-    if (sharedSum(place.scope.generations) !== record.generation) return false;
-    return tags.every(({ shared }, i) => shared !== undefined && shared === record.tags[i]?.[1]);
+  async #learnAndFind(
+    place: Place,
+    record: StoredRecord,
+    tags: readonly Counter[],
+  ): Promise<Found | undefined> {
+    await this.#parts.shared.learn([...place.scope.generations, ...tags]);
+    return this.#expandAndFind(place, record, tags, undefined);
+  }
+
+  // max-params: three facts about the value, and the value
+  async #expandAndFind(
+    place: Place,
+    record: StoredRecord,
+    tags: readonly Counter[],
+    unpacked: Promise<unknown> | undefined,
+  ): Promise<Found | undefined> {
+    try {
+      const value: unknown = await (unpacked ?? this.#parts.codec.unpack(record));
+      return this.#found(place, record, tags, value);
+    } catch (error) {
+      return this.#reject(place, reasonOf(error));
+    }
+  }
+
+  /** Compares versions last, so that nothing can be invalidated between this and the use of the value. */
+  #found(place: Place, record: StoredRecord, tags: readonly Counter[], value: unknown): Found | undefined {
+    if (sharedSum(place.scope.generations) !== record.generation) return undefined;
+    for (let i = 0; i < tags.length; i += 1) if (tags[i]?.shared !== record.tags[i]?.[1]) return undefined;
+    const age = Math.max(0, this.#parts.time.now() - record.writtenAt);
+    return { value, tags, freshFor: record.freshFor - age, loadMs: record.loadMs, stamp: record.stamp };
   }
 
   #reject(place: Place, reason: string): undefined {
     this.#parts.onReject(place, reason);
     return undefined;
   }
+}
+
+function reasonOf(error: unknown): string {
+  return error instanceof RangeError ? 'size' : 'decode';
 }

@@ -134,13 +134,12 @@ export class RedisTier implements SecondTier {
     );
   }
 
-  async read(place: Place): Promise<Found | undefined> {
-    try {
-      const bytes = await this.#reader.read(this.#keys.of(place).entry);
-      return bytes === null ? undefined : await this.#records.find(place, bytes);
-    } catch {
-      return undefined;
-    }
+  read(place: Place): Promise<Found | undefined> {
+    return new Promise((resolve) => {
+      this.#reader.read(this.#keys.entry(place), (bytes) => {
+        resolve(bytes === null || bytes === undefined ? undefined : this.#records.find(place, bytes));
+      });
+    });
   }
 
   async claim({ place, tags, lifetime, known }: ClaimRequest): Promise<Claim> {

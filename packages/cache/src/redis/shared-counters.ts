@@ -20,7 +20,7 @@ export interface SharedCountersParts {
   readonly time: CoarseTime;
 }
 
-/** The versions of tags and namespaces that all processes share. Every method rejects with AwayError. */
+/** The versions of tags and namespaces that all processes share. Methods reject with AwayError, apart from `learn`. */
 export class SharedCounters {
   readonly #parts: SharedCountersParts;
 
@@ -51,11 +51,17 @@ export class SharedCounters {
     const unknown = counters.filter(({ shared }) => shared === undefined);
     if (unknown.length === 0) return;
     const { reader, keys } = this.#parts;
-    const versions = await Promise.all(unknown.map(({ id }) => reader.read(keys.counter(id))));
-    unknown.forEach((one, i) => {
-      const version = versions[i];
-      if (version !== null && version !== undefined) learn(one, Number(version.toString()));
-    });
+    await Promise.all(
+      unknown.map(
+        (one) =>
+          new Promise<void>((resolve) => {
+            reader.read(keys.counter(one.id), (bytes) => {
+              if (bytes !== null && bytes !== undefined) learn(one, Number(bytes.toString()));
+              resolve();
+            });
+          }),
+      ),
+    );
   }
 
   /** Invalidates each. Returns the new versions; a counter that had to be deleted has the version 0, which nothing has. */
