@@ -74,6 +74,7 @@ export class Acquisition implements TimelineEntry {
     } finally {
       off();
       this.#engine.waits.cancel(this);
+      this.#engine.leases.cancel(this);
       this.#engine.attempts.delete(this.#attempt);
       if (this.#waited) this.#engine.statistics.waiting(config.name, this.#type, -1);
       if (this.#attempt.suspected) await this.#engine.detector?.withdraw(this.#attempt);
@@ -176,6 +177,12 @@ export class Acquisition implements TimelineEntry {
   #onBlocked(): void {
     if (this.#waited) return;
     this.#waited = true;
+    // From here on the wait keeps the process alive.
+    if (this.heapIndex >= 0) {
+      const { dueAt } = this;
+      this.#engine.leases.cancel(this);
+      this.#engine.waits.schedule(this, dueAt);
+    }
     this.#engine.statistics.waiting(this.#wish.config.name, this.#type, 1);
   }
 
@@ -206,7 +213,8 @@ export class Acquisition implements TimelineEntry {
     const { config } = this.#wish;
     if (config.wait === Infinity) return;
     const limit = config.wait > 0 ? config.wait : this.#engine.options.commandTimeout;
-    this.#engine.waits.schedule(this, this.#started + limit);
+    // One that finds the lock free never needs a system timer; see #onBlocked for the others.
+    this.#engine.leases.schedule(this, this.#started + limit);
   }
 
   #waitedMs(): number {

@@ -98,6 +98,16 @@ export class HeldLock implements Lock {
     return released.every(Boolean);
   }
 
+  /** Releases it, and resolves when that was sent; whatever it takes after that is done in the background. */
+  releaseSent(): Promise<void> {
+    const released = this.release();
+    this.engine.background(() => released, 'release a lock');
+    // What the backend sends in this turn of the event loop goes out before this.
+    return new Promise((resolve) => {
+      process.nextTick(resolve);
+    });
+  }
+
   run<T>(fn: () => Promise<T>): Promise<T> {
     return runInFrame(this.explicitFrame, fn);
   }

@@ -94,7 +94,11 @@ export class LockManager extends IsolatedEmitter<LockEvents> implements AsyncDis
     return await this.#tryAcquire({ keys, config: resolved });
   }
 
-  /** Runs `fn` while holding the lock, as its owner, and gives it back however `fn` ends. */
+  /**
+   * Runs `fn` while holding the lock, as its owner, and gives it back however `fn` ends. It settles when the release has
+   * been sent, without waiting for the answer: one round trip for the whole. A release that fails is repeated until the
+   * lease has ended. Use {@link acquireLock} and `release()` where the confirmation matters.
+   */
   withLock<T>(key: string | readonly string[], fn: Critical<T>): Promise<T>;
   withLock<T>(key: string | readonly string[], type: LockType | LockConfig, fn: Critical<T>): Promise<T>;
   /** A decorator for methods and a wrapper for functions; the template makes the key of each call. */
@@ -204,7 +208,7 @@ export class LockManager extends IsolatedEmitter<LockEvents> implements AsyncDis
     try {
       return await runInFrame(lock.frame, () => fn(lock));
     } finally {
-      await lock.release();
+      await lock.releaseSent();
     }
   }
 
@@ -217,7 +221,7 @@ export class LockManager extends IsolatedEmitter<LockEvents> implements AsyncDis
       try {
         return await runInFrame(lock.frame, call);
       } finally {
-        await lock.release();
+        await lock.releaseSent();
       }
     };
     return createDecorator(

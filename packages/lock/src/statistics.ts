@@ -1,4 +1,4 @@
-import type { BoundHistogram, GaugeInstrument, MetricsSink } from '@xiaoke/core';
+import { noopMetrics, type BoundHistogram, type MetricsSink } from '@xiaoke/core';
 import type { LostReason } from './errors.ts';
 import type { HeldType } from './lock-type.ts';
 
@@ -89,23 +89,24 @@ export class LockStatistics {
   readonly #renewals = { ok: 0, error: 0 };
   readonly #waitMs = new Histogram();
   readonly #holdMs = new Histogram();
-  readonly #metrics: ReturnType<typeof defineMetrics>;
+  /** Absent when nobody collects: labels are not looked up for nothing. */
+  readonly #metrics: ReturnType<typeof defineMetrics> | undefined;
   readonly #bound = new Map<string, BoundHistogram>();
   #held = 0;
   #waiting = 0;
 
   constructor(sink: MetricsSink) {
-    this.#metrics = defineMetrics(sink);
+    this.#metrics = sink === noopMetrics ? undefined : defineMetrics(sink);
   }
 
   count(event: LockEvent, label?: string): void {
     this.#events[event] += 1;
-    if (event === 'reentry' && label !== undefined) this.#metrics.reentries.inc({ lock: label });
+    if (event === 'reentry' && label !== undefined) this.#metrics?.reentries.inc({ lock: label });
   }
 
   waiting(label: string, mode: HeldType, change: 1 | -1): void {
     this.#waiting += change;
-    this.#gauge(this.#metrics.waiters, label, mode, change);
+    this.#gauge('waiters', label, mode, change);
   }
 
   ended(label: string, mode: HeldType, { outcome, waitedMs, waited }: AcquireEnd): void {
@@ -113,23 +114,23 @@ export class LockStatistics {
     if (outcome === 'acquired') {
       this.#waitMs.observe(waitedMs);
       this.#held += 1;
-      this.#gauge(this.#metrics.held, label, mode, 1);
+      this.#gauge('held', label, mode, 1);
     }
-    this.#observe('acquire', label, mode, outcome).observe(waitedMs / 1_000);
-    if (outcome === 'deadlock') this.#metrics.deadlocks.inc({ lock: label });
+    this.#observe('acquire', label, mode, outcome)?.observe(waitedMs / 1_000);
+    if (outcome === 'deadlock') this.#metrics?.deadlocks.inc({ lock: label });
   }
 
   /** An upgrade or a downgrade. */
   converted(label: string, from: HeldType, to: HeldType): void {
-    this.#gauge(this.#metrics.held, label, from, -1);
-    this.#gauge(this.#metrics.held, label, to, 1);
+    this.#gauge('held', label, from, -1);
+    this.#gauge('held', label, to, 1);
   }
 
   over(label: string, mode: HeldType, heldMs: number, reason: LostReason): void {
     this.#held -= 1;
-    this.#gauge(this.#metrics.held, label, mode, -1);
+    this.#gauge('held', label, mode, -1);
     this.#holdMs.observe(heldMs);
-    this.#observe('hold', label, mode, 'acquired').observe(heldMs / 1_000);
+    this.#observe('hold', label, mode, 'acquired')?.observe(heldMs / 1_000);
     if (reason === 'released') {
       this.#counts.released += 1;
       return;
@@ -137,12 +138,12 @@ export class LockStatistics {
     this.#lost[reason] += 1;
     const cause =
       reason === 'connection' ? reason : reason === 'stolen' || reason === 'forced' ? 'fenced' : 'expired';
-    this.#metrics.lost.inc({ lock: label, reason: cause });
+    this.#metrics?.lost.inc({ lock: label, reason: cause });
   }
 
   renewed(label: string, outcome: 'ok' | 'error'): void {
     this.#renewals[outcome] += 1;
-    this.#metrics.extensions.inc({ lock: label, outcome });
+    this.#metrics?.extensions.inc({ lock: label, outcome });
   }
 
   read(): LockStats {
@@ -171,18 +172,19 @@ export class LockStatistics {
     else this.#counts.failed += 1;
   }
 
-  #gauge(
-    gauge: GaugeInstrument<{ lock: StringConstructor; mode: typeof MODES }>,
-    lock: string,
-    mode: HeldType,
-    change: 1 | -1,
-  ): void {
-    if (change > 0) gauge.inc({ lock, mode });
-    else gauge.dec({ lock, mode });
+  #gauge(what: 'held' | 'waiters', lock: string, mode: HeldType, change: 1 | -1): void {
+    if (change > 0) this.#metrics?.[what].inc({ lock, mode });
+    else this.#metrics?.[what].dec({ lock, mode });
   }
 
   /** Bound once per series: an acquisition must not look up its labels. */
-  #observe(what: 'acquire' | 'hold', lock: string, mode: HeldType, outcome: AcquireOutcome): BoundHistogram {
+  #observe(
+    what: 'acquire' | 'hold',
+    lock: string,
+    mode: HeldType,
+    outcome: AcquireOutcome,
+  ): BoundHistogram | undefined {
+    if (this.#metrics === undefined) return undefined;
     const id = `${what} ${mode} ${outcome} ${lock}`;
     let bound = this.#bound.get(id);
     if (bound === undefined) {

@@ -17,6 +17,7 @@ import type {
   ResourceRecord,
   WaitEdge,
 } from '../backend.ts';
+import { FastLane } from './fast-lane.ts';
 import { readEdges, writeEdge } from './redis-edges.ts';
 import { RedisKeys } from './redis-keys.ts';
 import { deliver } from './redis-message.ts';
@@ -50,6 +51,8 @@ export class RedisBackend implements LockBackend {
   readonly #fenceTtl: number;
   readonly #common: readonly RedisArgument[];
   readonly #subscriber: RedisSubscriber;
+  /** Absent in a Cluster, where the keys of a command have to share a slot. */
+  readonly #lane: FastLane | undefined;
   #listener: BackendListener | undefined;
 
   constructor(connection: RedisConnection, options: RedisBackendOptions) {
@@ -62,6 +65,7 @@ export class RedisBackend implements LockBackend {
     this.#fenceTtl = cluster ? FENCE_TTL : 0;
     // In a Cluster PUBLISH counts the receivers of one node only, so it cannot tell that a waiter is dead.
     this.#common = [this.#keys.channelPrefix, cluster ? 0 : 1, this.#fenceTtl];
+    this.#lane = cluster ? undefined : new FastLane(connection.client, this.#keys.globalFence);
     this.#subscriber = new RedisSubscriber(connection, {
       clock: options.clock,
       logger: options.logger,
@@ -86,8 +90,7 @@ export class RedisBackend implements LockBackend {
     const { resource, holdId, mode, lease, block } = request;
     const owner = encodeOwner(request.owner);
     if (fresh && mode === 'exclusive') {
-      const args = [holdId, lease, block, owner, this.#fenceTtl];
-      const token = Number(await this.#run(scripts.fast, this.#keys.fast(resource), args));
+      const token = await this.#acquireFast(resource, [holdId, lease, block, owner]);
       if (token > 0) return { kind: 'granted', token, lease, from, contended: false };
     }
     const { priority, urgent, weight, limit } = request;
@@ -114,9 +117,7 @@ export class RedisBackend implements LockBackend {
 
   async release({ resource, holdId, mode }: HoldRef): Promise<boolean> {
     if (mode === 'exclusive') {
-      const released = Number(
-        await this.#run(scripts.releaseFast, [this.#keys.one(resource, 'x')], [holdId]),
-      );
+      const released = await this.#releaseFast(this.#keys.one(resource, 'x'), holdId);
       if (released !== 2) return released === 1;
     }
     const [released] = await this.#numbers(scripts.release, resource, [holdId]);
@@ -217,6 +218,18 @@ export class RedisBackend implements LockBackend {
   async close(timeout: number): Promise<void> {
     this.#subscriber.close();
     await this.#connection.close(timeout);
+  }
+
+  #acquireFast(resource: Resource, args: readonly RedisArgument[]): Promise<number> {
+    const keys = this.#keys.fast(resource);
+    if (this.#lane !== undefined) return this.#lane.acquire(keys, args).catch(rethrow);
+    const all = [...keys, this.#keys.one(resource, 't')];
+    return this.#run(scripts.fast, all, [...args, this.#fenceTtl]).then(Number);
+  }
+
+  #releaseFast(x: string, holdId: string): Promise<number> {
+    if (this.#lane !== undefined) return this.#lane.release(x, holdId).catch(rethrow);
+    return this.#run(scripts.releaseFast, [x], [holdId]).then(Number);
   }
 
   async #renewBatch(batch: readonly RenewRequest[]): Promise<readonly Renewal[]> {

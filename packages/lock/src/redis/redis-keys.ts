@@ -1,6 +1,8 @@
 import { decodeTag, encodeTag } from '@xiaoke/core/redis';
 import type { Resource } from '../backend.ts';
 
+const SPECIAL = /[%{}]/;
+
 /** The names of everything this package keeps in Redis. The layout is described in `lua/include/state.lua`. */
 export class RedisKeys {
   readonly #locks: string;
@@ -17,16 +19,21 @@ export class RedisKeys {
     this.channelPrefix = `${namespace}:lock-process:`;
   }
 
+  /** The counter of all keys together. */
+  get globalFence(): string {
+    return this.#fence ?? '';
+  }
+
   /** The six keys of the scripts: x, s, h, q, w, t. */
   all(resource: Resource): [string, string, string, string, string, string] {
     const base = this.#base(resource);
     return [`${base}x`, `${base}s`, `${base}h`, `${base}q`, `${base}w`, this.#fence ?? `${base}t`];
   }
 
-  /** The three keys of an uncontended acquisition: x, q, t. */
-  fast(resource: Resource): [string, string, string] {
+  /** The keys of an uncontended acquisition, beside the fence. */
+  fast(resource: Resource): [x: string, q: string] {
     const base = this.#base(resource);
-    return [`${base}x`, `${base}q`, this.#fence ?? `${base}t`];
+    return [`${base}x`, `${base}q`];
   }
 
   one(resource: Resource, suffix: 'x' | 's' | 'b' | 't'): string {
@@ -53,7 +60,8 @@ export class RedisKeys {
   }
 
   #base({ kind, key }: Resource): string {
-    return `${kind === 'lock' ? this.#locks : this.#semaphores}${encodeTag(key)}}:`;
+    const tag = SPECIAL.test(key) ? encodeTag(key) : key;
+    return `${kind === 'lock' ? this.#locks : this.#semaphores}${tag}}:`;
   }
 }
 

@@ -36,14 +36,15 @@ export function parseInspection(resource: Resource, reply: unknown): ResourceRec
 
 function parseExclusive(time: number, value: string, ttl: number): HolderRecord[] {
   if (value === '') return [];
-  const [holdId = '', since, token, owner = ''] = value.replace(/!$/, '').split('|');
+  const [holdId = '', token, owner = ''] = value.replace(/!$/, '').split('|');
   return [
     {
       holdId,
       mode: 'exclusive',
       token: Number(token),
       owner: decodeOwner(owner),
-      ageMs: time - Number(since),
+      // A token is the server's clock in microseconds at the grant, or little more.
+      ageMs: time - Number(token) / 1_000,
       expiresInMs: ttl,
       permits: 0,
     },

@@ -4,8 +4,10 @@ import * as embedded from './scripts.generated.ts';
 /** What the scripts do. */
 export type ScriptName =
   | 'fast'
+  | 'fastMany'
   | 'acquire'
   | 'releaseFast'
+  | 'releaseMany'
   | 'release'
   | 'renew'
   | 'renewMany'
@@ -21,8 +23,10 @@ export type ScriptName =
 /** Every script of this package. */
 export const scripts: Readonly<Record<ScriptName, RedisScript>> = {
   fast: new RedisScript(embedded.fastScript.source),
+  fastMany: new RedisScript(embedded.fastManyScript.source),
   acquire: new RedisScript(embedded.acquireScript.source),
   releaseFast: new RedisScript(embedded.releaseFastScript.source),
+  releaseMany: new RedisScript(embedded.releaseManyScript.source),
   release: new RedisScript(embedded.releaseScript.source),
   renew: new RedisScript(embedded.renewScript.source),
   renewMany: new RedisScript(embedded.renewManyScript.source),

@@ -10,7 +10,7 @@ interface EmbeddedScript {
 
 export const acquireScript: EmbeddedScript = {
   name: 'acquire',
-  sha1: '6a24b9bf971d24a4df980829aa51231378675623',
+  sha1: '543530c7b62dbc33d21cd7facb3a6afccb241458',
   source: `-- Takes a resource, or queues for it. "Was busy" and "is queued" are one step, so no wake-up can be lost in between.
 -- KEYS: x, s, h, q, w, t (include/state.lua). ARGV: 1 channel prefix, 2 skip dead waiters, 3 life of the fence, 4 id,
 -- 5 mode, 6 lease, 7 block, 8 queue (1) or try (0), 9 how long a waiter counts as alive, 10 priority, 11 urgent,
@@ -18,7 +18,8 @@ export const acquireScript: EmbeddedScript = {
 -- Returns {1, token, contended} or {0, ms until a lease can end, place in the queue or 0, server time}.
 -- Safe to repeat: everything is keyed by id; a hold that stands is confirmed with a new token, a place is kept.
 -- One resource. Its keys share a hash tag; a free one has none of them but (in a Cluster) the fence.
---   x  string  absent: free. "id|since|token|owner": exclusive. "*": shared or permits. A trailing "!": somebody queues.
+--   x  string  absent: free. "id|token|owner": exclusive (a token tells when it was made).
+--              "*": shared or permits. A trailing "!": somebody queues.
 --   s  zset    shared holders and holders of permits: id -> end of the lease (server, ms)
 --   h  hash    the same: id -> "since|token|weight|owner"; "#" -> permits that are out
 --   q  zset    waiters: id -> ticket, less priority * 2^40; an upgrade stands before all
@@ -62,7 +63,7 @@ local function tell(id, message)
 end
 
 local function takeExclusive(id, lease, token, owner)
-  redis.call('SET', x, id .. '|' .. int(ms) .. '|' .. int(token) .. '|' .. owner, 'PX', int(lease))
+  redis.call('SET', x, id .. '|' .. int(token) .. '|' .. owner, 'PX', int(lease))
 end
 
 -- x, s and h live as long as the last of the holders.
@@ -307,12 +308,13 @@ return { 0, nextExpiry(), redis.call('ZRANK', q, id) + 1, ms }
 
 export const cancelScript: EmbeddedScript = {
   name: 'cancel',
-  sha1: 'ba99b17ea2fc2b654c1a93ed9dfdd9ed322fb5ac',
+  sha1: '37f0da9e0bd05c50c1c0bf931c34ba81a1ed17a6',
   source: `-- Leaves the queue and gives back a hold that was granted meanwhile.
 -- KEYS: x, s, h, q, w, t. ARGV: 1 to 3 as in include/state.lua, 4 id. Returns 1 when there was a hold, else 0.
 -- Safe to repeat: only this id's place and hold go, and ids are never used again.
 -- One resource. Its keys share a hash tag; a free one has none of them but (in a Cluster) the fence.
---   x  string  absent: free. "id|since|token|owner": exclusive. "*": shared or permits. A trailing "!": somebody queues.
+--   x  string  absent: free. "id|token|owner": exclusive (a token tells when it was made).
+--              "*": shared or permits. A trailing "!": somebody queues.
 --   s  zset    shared holders and holders of permits: id -> end of the lease (server, ms)
 --   h  hash    the same: id -> "since|token|weight|owner"; "#" -> permits that are out
 --   q  zset    waiters: id -> ticket, less priority * 2^40; an upgrade stands before all
@@ -356,7 +358,7 @@ local function tell(id, message)
 end
 
 local function takeExclusive(id, lease, token, owner)
-  redis.call('SET', x, id .. '|' .. int(ms) .. '|' .. int(token) .. '|' .. owner, 'PX', int(lease))
+  redis.call('SET', x, id .. '|' .. int(token) .. '|' .. owner, 'PX', int(lease))
 end
 
 -- x, s and h live as long as the last of the holders.
@@ -579,12 +581,13 @@ return how and 1 or 0
 
 export const downgradeScript: EmbeddedScript = {
   name: 'downgrade',
-  sha1: '3f04881b83a0788fd53aae1576436780202bab00',
+  sha1: 'f33331016d9f5113180adacf715e5807ad1975cf',
   source: `-- Exclusive to shared, without a moment in between; readers who wait at the head of the queue come in.
 -- KEYS: x, s, h, q, w, t. ARGV: 1 to 3 as in include/state.lua, 4 id, 5 lease, 6 owner. Returns 1, or 0 when not held.
 -- Safe to repeat: a hold that is shared already stays so. Also ends an upgrade that its caller has given up.
 -- One resource. Its keys share a hash tag; a free one has none of them but (in a Cluster) the fence.
---   x  string  absent: free. "id|since|token|owner": exclusive. "*": shared or permits. A trailing "!": somebody queues.
+--   x  string  absent: free. "id|token|owner": exclusive (a token tells when it was made).
+--              "*": shared or permits. A trailing "!": somebody queues.
 --   s  zset    shared holders and holders of permits: id -> end of the lease (server, ms)
 --   h  hash    the same: id -> "since|token|weight|owner"; "#" -> permits that are out
 --   q  zset    waiters: id -> ticket, less priority * 2^40; an upgrade stands before all
@@ -628,7 +631,7 @@ local function tell(id, message)
 end
 
 local function takeExclusive(id, lease, token, owner)
-  redis.call('SET', x, id .. '|' .. int(ms) .. '|' .. int(token) .. '|' .. owner, 'PX', int(lease))
+  redis.call('SET', x, id .. '|' .. int(token) .. '|' .. owner, 'PX', int(lease))
 end
 
 -- x, s and h live as long as the last of the holders.
@@ -842,9 +845,9 @@ local value = sweep()
 local how = holds(id, value)
 dequeue(id)
 if how == 'exclusive' then
-  local since, token = string.match(value, '^[^|]+|(%d+)|(%d+)')
+  local token = tonumber(string.match(value, '^[^|]+|(%d+)'))
   redis.call('DEL', x)
-  takeShared(id, tonumber(ARGV[5]), tonumber(token), 0, ARGV[6], tonumber(since))
+  takeShared(id, tonumber(ARGV[5]), token, 0, ARGV[6], math.min(ms, math.floor(token / 1000)))
 end
 pump('')
 return how and 1 or 0
@@ -882,9 +885,39 @@ return { holders, redis.call('HVALS', KEYS[3]) }
 `,
 };
 
+export const fastManyScript: EmbeddedScript = {
+  name: 'fast-many',
+  sha1: '30569989d916079f3108147cad0a17693b219045',
+  source: `-- fast.lua for many locks at once.
+-- KEYS: t, then x and q of each. ARGV: 1 life of the fence in ms or 0, then id, lease, block and owner of each.
+-- Returns for each the first token, or 0 when it is not free.
+-- Safe to repeat: as fast.lua.
+local clock = redis.call('TIME')
+local us = clock[1] * 1000000 + clock[2]
+local last = math.max(tonumber(redis.call('GET', KEYS[1]) or '0'), us)
+local tokens = {}
+for index = 1, (#KEYS - 1) / 2 do
+  local x, at = KEYS[2 * index], 4 * index - 2
+  if redis.call('EXISTS', x, KEYS[2 * index + 1]) ~= 0 then
+    tokens[index] = 0
+  else
+    tokens[index] = last + 1
+    last = last + ARGV[at + 2]
+    redis.call('SET', x, string.format('%s|%.0f|%s', ARGV[at], tokens[index], ARGV[at + 3]), 'PX', ARGV[at + 1])
+  end
+end
+if ARGV[1] == '0' then
+  redis.call('SET', KEYS[1], last)
+else
+  redis.call('SET', KEYS[1], last, 'PX', ARGV[1])
+end
+return tokens
+`,
+};
+
 export const fastScript: EmbeddedScript = {
   name: 'fast',
-  sha1: '1a29f8eafaa4e20dee1716c18c162df5ed23ff4d',
+  sha1: 'b5225c1c134844374b8321c5c0e76b79206d9211',
   source: `-- Takes a free lock nobody queues for, exclusively: the whole of an uncontended acquisition.
 -- KEYS: x, q, t (as in include/state.lua). ARGV: 1 id, 2 lease, 3 block, 4 owner, 5 life of the fence in ms, 0 for ever.
 -- Returns the first token, or 0 when it is not free (or is already this id's own).
@@ -894,26 +927,53 @@ if redis.call('EXISTS', KEYS[1], KEYS[2]) ~= 0 then
 end
 local clock = redis.call('TIME')
 local us = clock[1] * 1000000 + clock[2]
-local first = math.max(tonumber(redis.call('GET', KEYS[3]) or '0'), us) + 1
-local last = string.format('%.0f', first + ARGV[3] - 1)
+local last = tonumber(redis.call('GET', KEYS[3]) or 0)
+local first = (last > us and last or us) + 1
+-- Redis writes a number of Lua with 17 digits, so these are exact; only Lua's own \`..\` would not be.
 if ARGV[5] == '0' then
-  redis.call('SET', KEYS[3], last)
+  redis.call('SET', KEYS[3], first + ARGV[3] - 1)
 else
-  redis.call('SET', KEYS[3], last, 'PX', ARGV[5])
+  redis.call('SET', KEYS[3], first + ARGV[3] - 1, 'PX', ARGV[5])
 end
-redis.call('SET', KEYS[1], ARGV[1] .. string.format('|%.0f|%.0f|', us / 1000, first) .. ARGV[4], 'PX', ARGV[2])
+redis.call('SET', KEYS[1], string.format('%s|%.0f|%s', ARGV[1], first, ARGV[4]), 'PX', ARGV[2])
 return first
+`,
+};
+
+export const fenceScript: EmbeddedScript = {
+  name: 'fence',
+  sha1: '8eaf06ecdb46fbad9bcc7643a8db7d54246fd6e3',
+  source: `-- Runs commands for the holder of a lock, unless a newer holder was there.
+-- KEYS: 1 where the largest token is remembered, then the key of each command.
+-- ARGV: 1 token, then for each command its name, the number of its other arguments, and those.
+-- Returns {1, {reply, ...}}, or {0, the larger token} and nothing was done.
+-- Safe to repeat as far as the commands are: an equal token is let through.
+local seen = redis.call('GET', KEYS[1])
+if seen and tonumber(seen) > tonumber(ARGV[1]) then
+  return { 0, seen }
+end
+redis.call('SET', KEYS[1], ARGV[1])
+local replies = {}
+local at = 2
+for index = 2, #KEYS do
+  local count = tonumber(ARGV[at + 1])
+  local reply = redis.call(ARGV[at], KEYS[index], unpack(ARGV, at + 2, at + 1 + count))
+  replies[#replies + 1] = reply
+  at = at + 2 + count
+end
+return { 1, replies }
 `,
 };
 
 export const forceScript: EmbeddedScript = {
   name: 'force',
-  sha1: '61b6e680bf954b08a436b552e93245891911bd57',
+  sha1: 'd2b6e642969efab72d1d0eddcaf94738bf171b5e',
   source: `-- Takes a resource from all its holders and tells them.
 -- KEYS: x, s, h, q, w, t. ARGV: 1 to 3 as in include/state.lua. Returns how many there were.
 -- Safe to repeat: a second run takes it from whoever has it then, which is what was asked for.
 -- One resource. Its keys share a hash tag; a free one has none of them but (in a Cluster) the fence.
---   x  string  absent: free. "id|since|token|owner": exclusive. "*": shared or permits. A trailing "!": somebody queues.
+--   x  string  absent: free. "id|token|owner": exclusive (a token tells when it was made).
+--              "*": shared or permits. A trailing "!": somebody queues.
 --   s  zset    shared holders and holders of permits: id -> end of the lease (server, ms)
 --   h  hash    the same: id -> "since|token|weight|owner"; "#" -> permits that are out
 --   q  zset    waiters: id -> ticket, less priority * 2^40; an upgrade stands before all
@@ -957,7 +1017,7 @@ local function tell(id, message)
 end
 
 local function takeExclusive(id, lease, token, owner)
-  redis.call('SET', x, id .. '|' .. int(ms) .. '|' .. int(token) .. '|' .. owner, 'PX', int(lease))
+  redis.call('SET', x, id .. '|' .. int(token) .. '|' .. owner, 'PX', int(lease))
 end
 
 -- x, s and h live as long as the last of the holders.
@@ -1241,14 +1301,38 @@ return 1
 `,
 };
 
+export const releaseManyScript: EmbeddedScript = {
+  name: 'release-many',
+  sha1: '7eeb4bb41503b3a950e57923c7583063fe9a9a59',
+  source: `-- release-fast.lua for many locks at once.
+-- KEYS: the x of each. ARGV: the id of each. Returns for each: 1 released, 0 not held, 2 somebody waits: run release.lua.
+-- Safe to repeat: as release-fast.lua.
+local results = {}
+for index, key in ipairs(KEYS) do
+  local id = ARGV[index]
+  local value = redis.call('GET', key)
+  if not value or string.sub(value, 1, #id + 1) ~= id .. '|' then
+    results[index] = 0
+  elseif string.sub(value, -1) == '!' then
+    results[index] = 2
+  else
+    redis.call('DEL', key)
+    results[index] = 1
+  end
+end
+return results
+`,
+};
+
 export const releaseScript: EmbeddedScript = {
   name: 'release',
-  sha1: 'bc715c708468661cd92b8c82ab897690dc147fc6',
+  sha1: '31978b75132c32ca5c679fb6e0189eb7b36b5975',
   source: `-- Ends a hold of any mode and grants to those who wait.
 -- KEYS: x, s, h, q, w, t. ARGV: 1 to 3 as in include/state.lua, 4 id. Returns 1, or 0 when it was not held any more.
 -- Safe to repeat: only this id's hold is ended, and ids are never used again.
 -- One resource. Its keys share a hash tag; a free one has none of them but (in a Cluster) the fence.
---   x  string  absent: free. "id|since|token|owner": exclusive. "*": shared or permits. A trailing "!": somebody queues.
+--   x  string  absent: free. "id|token|owner": exclusive (a token tells when it was made).
+--              "*": shared or permits. A trailing "!": somebody queues.
 --   s  zset    shared holders and holders of permits: id -> end of the lease (server, ms)
 --   h  hash    the same: id -> "since|token|weight|owner"; "#" -> permits that are out
 --   q  zset    waiters: id -> ticket, less priority * 2^40; an upgrade stands before all
@@ -1292,7 +1376,7 @@ local function tell(id, message)
 end
 
 local function takeExclusive(id, lease, token, owner)
-  redis.call('SET', x, id .. '|' .. int(ms) .. '|' .. int(token) .. '|' .. owner, 'PX', int(lease))
+  redis.call('SET', x, id .. '|' .. int(token) .. '|' .. owner, 'PX', int(lease))
 end
 
 -- x, s and h live as long as the last of the holders.
@@ -1537,12 +1621,13 @@ return found
 
 export const renewScript: EmbeddedScript = {
   name: 'renew',
-  sha1: 'abe5db377157e42808a2d2b944c8d4917b303e80',
+  sha1: '585d54d5fca6f1b231479b0d856a359aba547ae0',
   source: `-- Extends a hold of any mode; takes more tokens when asked to.
 -- KEYS: x, s, h, q, w, t. ARGV: 1 to 3 as in include/state.lua, 4 id, 5 lease, 6 block or 0.
 -- Returns {held, contended, first token or 0}. Safe to repeat: the lease is set, not added to; tokens are only skipped.
 -- One resource. Its keys share a hash tag; a free one has none of them but (in a Cluster) the fence.
---   x  string  absent: free. "id|since|token|owner": exclusive. "*": shared or permits. A trailing "!": somebody queues.
+--   x  string  absent: free. "id|token|owner": exclusive (a token tells when it was made).
+--              "*": shared or permits. A trailing "!": somebody queues.
 --   s  zset    shared holders and holders of permits: id -> end of the lease (server, ms)
 --   h  hash    the same: id -> "since|token|weight|owner"; "#" -> permits that are out
 --   q  zset    waiters: id -> ticket, less priority * 2^40; an upgrade stands before all
@@ -1586,7 +1671,7 @@ local function tell(id, message)
 end
 
 local function takeExclusive(id, lease, token, owner)
-  redis.call('SET', x, id .. '|' .. int(ms) .. '|' .. int(token) .. '|' .. owner, 'PX', int(lease))
+  redis.call('SET', x, id .. '|' .. int(token) .. '|' .. owner, 'PX', int(lease))
 end
 
 -- x, s and h live as long as the last of the holders.
@@ -1807,14 +1892,15 @@ return { 1, contended(), block > 0 and mint(block) or 0 }
 
 export const upgradeScript: EmbeddedScript = {
   name: 'upgrade',
-  sha1: 'bdaac0f0eb6afb2babc8694d92384548eb33a5f5',
+  sha1: '0c4e61c65fc04b8486f2d8214f38bd25f7a80332',
   source: `-- Shared to exclusive: at once when there is no other reader, else from the head of the queue.
 -- KEYS: x, s, h, q, w, t. ARGV: 1 to 3 as in include/state.lua, 4 id, 5 lease, 6 block, 7 how long a waiter counts as
 -- alive, 8 owner.
 -- Returns as acquire.lua, or {2} when the shared hold is gone, or {3} when another reader upgrades already.
 -- Safe to repeat: keyed by id; an upgrade that was granted is confirmed with a new token.
 -- One resource. Its keys share a hash tag; a free one has none of them but (in a Cluster) the fence.
---   x  string  absent: free. "id|since|token|owner": exclusive. "*": shared or permits. A trailing "!": somebody queues.
+--   x  string  absent: free. "id|token|owner": exclusive (a token tells when it was made).
+--              "*": shared or permits. A trailing "!": somebody queues.
 --   s  zset    shared holders and holders of permits: id -> end of the lease (server, ms)
 --   h  hash    the same: id -> "since|token|weight|owner"; "#" -> permits that are out
 --   q  zset    waiters: id -> ticket, less priority * 2^40; an upgrade stands before all
@@ -1858,7 +1944,7 @@ local function tell(id, message)
 end
 
 local function takeExclusive(id, lease, token, owner)
-  redis.call('SET', x, id .. '|' .. int(ms) .. '|' .. int(token) .. '|' .. owner, 'PX', int(lease))
+  redis.call('SET', x, id .. '|' .. int(token) .. '|' .. owner, 'PX', int(lease))
 end
 
 -- x, s and h live as long as the last of the holders.

@@ -7,9 +7,9 @@ local value = sweep()
 local how = holds(id, value)
 dequeue(id)
 if how == 'exclusive' then
-  local since, token = string.match(value, '^[^|]+|(%d+)|(%d+)')
+  local token = tonumber(string.match(value, '^[^|]+|(%d+)'))
   redis.call('DEL', x)
-  takeShared(id, tonumber(ARGV[5]), tonumber(token), 0, ARGV[6], tonumber(since))
+  takeShared(id, tonumber(ARGV[5]), token, 0, ARGV[6], math.min(ms, math.floor(token / 1000)))
 end
 pump('')
 return how and 1 or 0

@@ -7,12 +7,13 @@ if redis.call('EXISTS', KEYS[1], KEYS[2]) ~= 0 then
 end
 local clock = redis.call('TIME')
 local us = clock[1] * 1000000 + clock[2]
-local first = math.max(tonumber(redis.call('GET', KEYS[3]) or '0'), us) + 1
-local last = string.format('%.0f', first + ARGV[3] - 1)
+local last = tonumber(redis.call('GET', KEYS[3]) or 0)
+local first = (last > us and last or us) + 1
+-- Redis writes a number of Lua with 17 digits, so these are exact; only Lua's own `..` would not be.
 if ARGV[5] == '0' then
-  redis.call('SET', KEYS[3], last)
+  redis.call('SET', KEYS[3], first + ARGV[3] - 1)
 else
-  redis.call('SET', KEYS[3], last, 'PX', ARGV[5])
+  redis.call('SET', KEYS[3], first + ARGV[3] - 1, 'PX', ARGV[5])
 end
-redis.call('SET', KEYS[1], ARGV[1] .. string.format('|%.0f|%.0f|', us / 1000, first) .. ARGV[4], 'PX', ARGV[2])
+redis.call('SET', KEYS[1], string.format('%s|%.0f|%s', ARGV[1], first, ARGV[4]), 'PX', ARGV[2])
 return first

@@ -1,5 +1,6 @@
 -- One resource. Its keys share a hash tag; a free one has none of them but (in a Cluster) the fence.
---   x  string  absent: free. "id|since|token|owner": exclusive. "*": shared or permits. A trailing "!": somebody queues.
+--   x  string  absent: free. "id|token|owner": exclusive (a token tells when it was made).
+--              "*": shared or permits. A trailing "!": somebody queues.
 --   s  zset    shared holders and holders of permits: id -> end of the lease (server, ms)
 --   h  hash    the same: id -> "since|token|weight|owner"; "#" -> permits that are out
 --   q  zset    waiters: id -> ticket, less priority * 2^40; an upgrade stands before all
@@ -43,7 +44,7 @@ local function tell(id, message)
 end
 
 local function takeExclusive(id, lease, token, owner)
-  redis.call('SET', x, id .. '|' .. int(ms) .. '|' .. int(token) .. '|' .. owner, 'PX', int(lease))
+  redis.call('SET', x, id .. '|' .. int(token) .. '|' .. owner, 'PX', int(lease))
 end
 
 -- x, s and h live as long as the last of the holders.
