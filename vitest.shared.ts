@@ -8,8 +8,17 @@ const conditions = ['@xiaoke/source', 'node'];
 const run = process.env['XIAOKE_TEST_RUN'];
 const results = run === undefined ? undefined : `.test-results/${run}`;
 
+/** What one package does differently. */
+export interface PackageTestOptions {
+  /**
+   * The share of lines its tests run at least, in percent. Below 95 only while a package is being built: it may be raised,
+   * never lowered.
+   */
+  readonly lines?: number;
+}
+
 /** The Vitest configuration every workspace package shares. */
-export function packageTests(name: string): ViteUserConfig {
+export function packageTests(name: string, { lines = 95 }: PackageTestOptions = {}): ViteUserConfig {
   return defineConfig({
     resolve: { conditions },
     ssr: { resolve: { conditions } },
@@ -27,7 +36,7 @@ export function packageTests(name: string): ViteUserConfig {
         reporter: ['text-summary'],
         reportsDirectory: results === undefined ? 'coverage' : `${results}/coverage`,
         // Takes effect with `--coverage`, which is how the published packages run their tests.
-        thresholds: { lines: 95 },
+        thresholds: { lines },
       },
     },
   });

@@ -11,7 +11,7 @@ const dist = join(root, 'dist');
 run('tsc', ['-b', root]);
 const benches = existsSync(dist)
   ? readdirSync(dist, { recursive: true, encoding: 'utf8' })
-      .filter((file) => file.endsWith('.js') && file.includes('/') && !file.includes('support'))
+      .filter((file) => file.endsWith('.js') && file.includes('/') && !/support|worker/.test(file))
       .map((file) => file.slice(0, -'.js'.length))
       .sort()
   : [];

@@ -99,7 +99,7 @@ function explainIssue(issue: FoundIssue, value: PlainValue, input: BuildInput): 
   const here = valueAt(value, issue.parts);
   const secret = secrets.holdsSecret(here, issue.parts) || issue.parts.length === 0;
   const message =
-    secret && here !== undefined
+    secret && here !== undefined && issue.own !== true
       ? 'is not valid (the reason is withheld: it may hold a secret)'
       : scrub(issue.message, [here]);
   const layer = layers.findLast((candidate) => wordOf(candidate, issue.parts) !== undefined);

@@ -54,6 +54,8 @@ class Expander {
     let out = '';
     let at = 0;
     for (let start = text.indexOf('${'); start >= 0; start = text.indexOf('${', at)) {
+      // Once the budget is spent nothing more is looked up: a bomb has more places than there is time.
+      if (this.#budget < 0) return { text: '', whole: false };
       if (text.charAt(start - 1) === '$' && start > at) {
         out += `${text.slice(at, start - 1)}\${`;
         at = start + 2;

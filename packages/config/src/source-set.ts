@@ -123,7 +123,9 @@ export class SourceSet {
     await serial.run(async () => {
       if (instead !== undefined) engine.slots.splice(engine.slots.indexOf(instead), 1);
       engine.slots.push(...slots);
-      const causes = new Map(slots.map((slot) => [slot, { kind, source: slot.name }] as const));
+      // An overlay that is not there changes nothing, and is no entry of the history.
+      const present = slots.filter((slot) => slot.latest !== undefined);
+      const causes = new Map(present.map((slot) => [slot, { kind, source: slot.name }] as const));
       const error = await this.#updates.settle(causes, engine.current.version);
       if (error === undefined) return;
       for (const slot of slots) engine.slots.splice(engine.slots.indexOf(slot), 1);

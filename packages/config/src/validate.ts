@@ -13,6 +13,8 @@ export interface FoundIssue {
   readonly parts: readonly string[];
   readonly path: string;
   readonly message: string;
+  /** Whether the words are ours, and so hold no value. */
+  readonly own?: boolean;
 }
 
 /** Either the schema's output, or what it refused. */
@@ -33,11 +35,11 @@ export async function runSchema(
       : answer);
     if (result.issues !== undefined) return { issues: result.issues.map(found) };
     if (isPlainObject(result.value)) return { value: result.value };
-    return { issues: [{ parts: [], path: '', message: 'the schema must give an object' }] };
+    return { issues: [{ parts: [], path: '', message: 'the schema must give an object', own: true }] };
   } catch (error) {
     // What a refinement throws may quote values, so only its kind is told.
     const reason = error instanceof TimeoutError ? error.message : `the schema threw ${nameOf(error)}`;
-    return { issues: [{ parts: [], path: '', message: reason }] };
+    return { issues: [{ parts: [], path: '', message: reason, own: true }] };
   }
 }
 

@@ -5,13 +5,7 @@ import express from 'express';
 import fastify from 'fastify';
 import { afterEach, expect, test } from 'vitest';
 import { createHealthCheckManager, type HealthCheckManager } from '@xiaoke/health';
-import {
-  createHealthHandler,
-  expressHealth,
-  fastifyHealth,
-  fetchHealth,
-  gracefulShutdown,
-} from '@xiaoke/health/http';
+import { createHealthHandler, fastifyHealth, fetchHealth, gracefulShutdown } from '@xiaoke/health/http';
 
 const closers: (() => unknown)[] = [];
 afterEach(async () => {
@@ -132,7 +126,7 @@ test('fastify, express and fetch answer the same', async () => {
   const fast = `http://127.0.0.1:${(app.server.address() as AddressInfo).port}`;
 
   const router = express();
-  router.use(expressHealth(health));
+  router.use(createHealthHandler(health));
   router.get('/other', (_request, response) => void response.send('other'));
   const expressed = await serve(createServer(router));
 

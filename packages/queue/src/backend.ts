@@ -115,12 +115,6 @@ export interface TurnReply {
   readonly nextMs: number | undefined;
 }
 
-/** What a heartbeat tells about the claims it named. */
-export interface BeatReply {
-  readonly lost: readonly string[];
-  readonly cancelled: readonly { readonly id: string; readonly reason: string }[];
-}
-
 /** Called by a session when something happened that its pool should act on. */
 export interface SessionListener {
   /** Tasks of this session that somebody asked to cancel. */

@@ -17,6 +17,7 @@ import type { QueueEvents } from './events.ts';
 import { chainToFlow, flatten, planFlow, type FlowNode, type FlowTask, type PlannedNode } from './flows.ts';
 import { Inspector, type QueueInfo } from './inspect.ts';
 import { QueueMetrics, type QueueStats } from './metrics.ts';
+import { OneAtATime } from './one-at-a-time.ts';
 import { resolveLimits, type QueueLimitOptions, type ResolvedQueueOptions } from './options.ts';
 import { BackoffFunctions, Producer, type EnqueueItem } from './producer.ts';
 import type { DeadLetters, QueueManager, WorkerOptions } from './queue-manager.ts';
@@ -58,7 +59,7 @@ export class Manager extends IsolatedEmitter<QueueEvents> implements QueueManage
   readonly #inspector = new Inspector();
   readonly #timers: readonly Timer[];
   readonly #processWide: boolean;
-  readonly #busy = new Set<string>();
+  readonly #upkeep: OneAtATime;
   #scheduler: Scheduler | undefined;
   #listenerErrors = 0;
   #closing: Promise<void> | undefined;
@@ -75,6 +76,7 @@ export class Manager extends IsolatedEmitter<QueueEvents> implements QueueManage
       logger: options.logger,
       onError: (error) => this.#failed(error, 'background'),
     });
+    this.#upkeep = new OneAtATime(this.#background);
     const functions = new BackoffFunctions(options.defaults);
     this.#producer = new Producer(options, backend, functions, noTracing);
     this.#results = new Results(backend, options.clock, this.#background);
@@ -374,29 +376,16 @@ export class Manager extends IsolatedEmitter<QueueEvents> implements QueueManage
   }
 
   #tidy(): void {
-    this.#once('tidy', () => this.#backend.maintain());
+    this.#upkeep.run('tidy', () => this.#backend.maintain());
   }
 
   #recover(): void {
-    this.#once('recover', async () => {
+    this.#upkeep.run('recover', async () => {
       for (const { id, queue } of await this.#backend.recover()) {
         this.#metrics.stalled(queue);
         this.emit('stalled', { id, queue });
       }
     });
-  }
-
-  /** During an outage these must not pile up. */
-  #once(what: string, work: () => Promise<void>): void {
-    if (this.#busy.has(what)) return;
-    this.#busy.add(what);
-    this.#background.run(async () => {
-      try {
-        await work();
-      } finally {
-        this.#busy.delete(what);
-      }
-    }, what);
   }
 
   #failed(error: unknown, op: string): void {

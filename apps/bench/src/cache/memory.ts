@@ -58,6 +58,6 @@ if (spread !== undefined) {
     candidates: spread,
     rounds: 3,
     lowerIsBetter,
-    bars: [...lowerIsBetter.map((figure) => ({ figure, versus: 'lru-cache', atMost: 1.3 }))],
+    bars: lowerIsBetter.map((figure) => ({ figure, versus: 'lru-cache', atMost: 1.3 })),
   });
 }

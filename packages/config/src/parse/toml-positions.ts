@@ -17,9 +17,11 @@ export function locateInToml(text: string, path: readonly string[]): Position | 
     const key = header === undefined ? ASSIGNMENT.exec(line)?.[1] : undefined;
     if (header === undefined && key === undefined) continue;
     const at = key === undefined ? table : [...table, ...splitKey(key)];
-    const matches = at.length <= path.length && at.every((part, depth) => part === path[depth]);
-    if (matches && at.length > (best?.length ?? 0)) {
-      best = { length: at.length, position: { line: index + 1, column: line.search(/\S/) + 1 } };
+    // A dotted key may say more than the path: then the path itself stands on this line too.
+    const length = Math.min(at.length, path.length);
+    const matches = path.slice(0, length).every((part, depth) => part === at[depth]);
+    if (matches && length > (best?.length ?? 0)) {
+      best = { length, position: { line: index + 1, column: line.search(/\S/) + 1 } };
     }
   }
   return best?.position;

@@ -51,10 +51,6 @@ export function createHealthHandler(
   };
 }
 
-/** The same as a middleware for express. */
-export const expressHealth: (manager: HealthCheckManager, options?: HealthHandlerOptions) => HealthHandler =
-  createHealthHandler;
-
 /** The part of fastify that is used. */
 export interface FastifyLike {
   addHook(name: 'onRequest', hook: (request: never, reply: never, done: () => void) => void): unknown;

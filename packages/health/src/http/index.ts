@@ -6,7 +6,6 @@
  */
 export {
   createHealthHandler,
-  expressHealth,
   fastifyHealth,
   fetchHealth,
   type FastifyLike,

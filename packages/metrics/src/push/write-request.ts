@@ -1,5 +1,4 @@
 import { ProtoWriter } from '../proto-writer.ts';
-import type { MetricSnapshot, SampleSnapshot } from '../snapshot.ts';
 import { ZERO_THRESHOLD, type BucketRun, type NativeHistogram } from '../instruments/native-histogram.ts';
 
 /** One sample to be written: labels with `__name__`, milliseconds since the epoch. */
@@ -36,20 +35,6 @@ export interface NativeSample {
   readonly sum: number;
   readonly histogram: NativeHistogram;
   readonly time: number;
-}
-
-/** The samples of a snapshot at one instant. */
-export function writeSamples(
-  snapshot: readonly MetricSnapshot[],
-  extra: Readonly<Record<string, string>>,
-  time: number,
-): readonly WriteSample[] {
-  const sample = ({ name, labels, value }: SampleSnapshot): WriteSample => ({
-    labels: { ...extra, ...labels, __name__: name },
-    value,
-    time,
-  });
-  return snapshot.flatMap(({ samples }) => samples.map(sample));
 }
 
 function writeLabels(writer: ProtoWriter, labels: Readonly<Record<string, string>>): void {

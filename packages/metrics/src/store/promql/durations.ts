@@ -25,19 +25,3 @@ export function parseDuration(text: string): number {
   }
   return total;
 }
-
-/** A duration in Prometheus's own form: `90000` is `1m30s`. */
-export function formatDuration(milliseconds: number): string {
-  if (milliseconds === 0) return '0s';
-  let rest = milliseconds;
-  let text = '';
-  for (const unit of ['y', 'w', 'd', 'h', 'm', 's', 'ms']) {
-    const size = UNITS[unit] ?? 1;
-    // Only whole multiples are written in the units that Prometheus leaves out of mixed durations.
-    if (['y', 'w', 'd'].includes(unit) && rest % size !== 0) continue;
-    const count = Math.floor(rest / size);
-    if (count > 0) text += `${count}${unit}`;
-    rest -= count * size;
-  }
-  return text;
-}
