@@ -7,7 +7,6 @@ import {
   toMilliseconds,
   type CloseOptions,
   type HealthIndicator,
-  type Timer,
 } from '@xiaoke/core';
 import { declaredTasks, metaOf, methodsOf, registerFunction } from './async-task.ts';
 import type { Backend, NewTask } from './backend.ts';
@@ -17,7 +16,6 @@ import type { QueueEvents } from './events.ts';
 import { chainToFlow, flatten, planFlow, type FlowNode, type FlowTask, type PlannedNode } from './flows.ts';
 import { Inspector, type QueueInfo } from './inspect.ts';
 import { QueueMetrics, type QueueStats } from './metrics.ts';
-import { OneAtATime } from './one-at-a-time.ts';
 import { resolveLimits, type QueueLimitOptions, type ResolvedQueueOptions } from './options.ts';
 import { BackoffFunctions, Producer, type EnqueueItem } from './producer.ts';
 import type { DeadLetters, QueueManager, WorkerOptions } from './queue-manager.ts';
@@ -37,10 +35,8 @@ import {
   type TaskHandler,
 } from './worker/handlers.ts';
 import type { WorkerPool } from './worker/pool.ts';
+import { Upkeep } from './upkeep.ts';
 import { WorkerHost } from './worker/worker-host.ts';
-
-const TIDY_EVERY = 30_000;
-const RECOVER_AT_MOST_EVERY = 10_000;
 
 /** The queue manager over any backend. */
 export class Manager extends IsolatedEmitter<QueueEvents> implements QueueManager, TaskHost {
@@ -57,9 +53,8 @@ export class Manager extends IsolatedEmitter<QueueEvents> implements QueueManage
   readonly #handlers = new Handlers();
   readonly #workers: WorkerHost;
   readonly #inspector = new Inspector();
-  readonly #timers: readonly Timer[];
+  readonly #upkeep: Upkeep;
   readonly #processWide: boolean;
-  readonly #upkeep: OneAtATime;
   #scheduler: Scheduler | undefined;
   #listenerErrors = 0;
   #closing: Promise<void> | undefined;
@@ -76,7 +71,6 @@ export class Manager extends IsolatedEmitter<QueueEvents> implements QueueManage
       logger: options.logger,
       onError: (error) => this.#failed(error, 'background'),
     });
-    this.#upkeep = new OneAtATime(this.#background);
     const functions = new BackoffFunctions(options.defaults);
     this.#producer = new Producer(options, backend, functions, noTracing);
     this.#results = new Results(backend, options.clock, this.#background);
@@ -100,11 +94,10 @@ export class Manager extends IsolatedEmitter<QueueEvents> implements QueueManage
         await this.#producer.prepare({ name, payload, options: task });
       },
     );
-    const recoverEvery = Math.max(200, Math.min(RECOVER_AT_MOST_EVERY, options.leaseMs / 3));
-    this.#timers = [
-      options.clock.setInterval(() => this.#recover(), recoverEvery).unref(),
-      options.clock.setInterval(() => this.#tidy(), TIDY_EVERY).unref(),
-    ];
+    this.#upkeep = new Upkeep(backend, this.#background, options, ({ id, queue }) => {
+      this.#metrics.stalled(queue);
+      this.emit('stalled', { id, queue });
+    });
   }
 
   get closed(): boolean {
@@ -318,7 +311,7 @@ export class Manager extends IsolatedEmitter<QueueEvents> implements QueueManage
   async #close(timeoutMs: number): Promise<void> {
     const { clock } = this.#options;
     const deadline = clock.monotonic() + timeoutMs;
-    for (const timer of this.#timers) timer.cancel();
+    this.#upkeep.close();
     this.#scheduler?.close();
     await this.#workers.close(Math.max(0, timeoutMs - Math.min(500, timeoutMs / 5)));
     this.#results.close();
@@ -372,19 +365,6 @@ export class Manager extends IsolatedEmitter<QueueEvents> implements QueueManage
       queueOf: (options) => options.queue ?? this.#options.defaults.queue,
       fired: (id, lagSeconds) => this.#metrics.scheduleLag(id, lagSeconds),
       failed: (error) => this.#failed(error, 'schedule'),
-    });
-  }
-
-  #tidy(): void {
-    this.#upkeep.run('tidy', () => this.#backend.maintain());
-  }
-
-  #recover(): void {
-    this.#upkeep.run('recover', async () => {
-      for (const { id, queue } of await this.#backend.recover()) {
-        this.#metrics.stalled(queue);
-        this.emit('stalled', { id, queue });
-      }
     });
   }
 

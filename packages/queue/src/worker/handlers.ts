@@ -103,7 +103,10 @@ export class Handlers {
       throw new InvalidOptionError('handler', 'must be a function or { file: URL, isolation }');
     if (handler.isolation !== 'thread' && handler.isolation !== 'process')
       throw new InvalidOptionError('handler.isolation', "must be 'thread' or 'process'");
-    return this.#put(name, options, { kind: 'isolated', isolated: handler });
+    // Refused here rather than with every task.
+    throw new QueueError('UNSUPPORTED', 'Handlers in threads and processes are not available yet', {
+      details: { isolation: handler.isolation },
+    });
   }
 
   addBatch(name: string, handler: BatchHandler, options: BatchOptions): RegisteredHandler {
