@@ -12,7 +12,7 @@ export interface BackoffOptions {
   readonly delay?: Duration;
   /** @default '1h' */
   readonly maxDelay?: Duration;
-  /** `full`: anywhere from 0 to the computed delay; `equal`: from half of it. @default 'full' */
+  /** `full`: anywhere from 0 to the computed delay; `equal`: from half of it. @default 'full' for exponential, else 'none' */
   readonly jitter?: 'full' | 'equal' | 'none';
 }
 
@@ -38,7 +38,9 @@ export function resolveBackoff(options: BackoffOptions | undefined, path: string
   if (options === undefined) return DEFAULT_BACKOFF;
   if (typeof options !== 'object' || options === null)
     throw new InvalidOptionError(path, 'must be an object with a strategy');
-  const { strategy, delay = 1_000, maxDelay = 3_600_000, jitter = 'full' } = options;
+  const { strategy, delay = 1_000, maxDelay = 3_600_000 } = options;
+  // Who asks for a constant or a linear delay means that delay; chance belongs to the default.
+  const { jitter = strategy === 'exponential' ? 'full' : 'none' } = options;
   if (typeof strategy === 'function') return strategy;
   if (!STRATEGIES.includes(strategy)) {
     throw new InvalidOptionError(

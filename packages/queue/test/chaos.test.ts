@@ -186,7 +186,6 @@ describe('nothing acknowledged is lost', () => {
       console.log(
         JSON.stringify({
           tasks: count,
-          lost: 0,
           ranAgain: doubled,
           faults: injected.length,
           lostReplies: field.proxy.lostReplies,
@@ -203,7 +202,7 @@ describe('nothing acknowledged is lost', () => {
     NIGHTLY ? 900_000 : 120_000,
   );
 
-  it('while a producer is killed in the middle of its work: what it heard was accepted is done, each exactly once', async () => {
+  it('while a producer is killed in the middle of its work: what it heard was accepted is done', async () => {
     await using redis = await startRedis({ appendonly: 'everysec' });
     const field = await battlefield(redis, 'producers');
     const acked = new Map<number, string>();

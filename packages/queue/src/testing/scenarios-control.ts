@@ -181,6 +181,37 @@ export const controlScenarios: readonly ConformanceScenario[] = [
     },
   },
   {
+    name: 'what a short task said can be read as soon as its result is there',
+    async run({ manager }) {
+      const queue = await manager();
+      queue.registerTaskHandler('n', async (_payload, context) => {
+        context.progress(7);
+        context.log('done');
+      });
+      await queue.startWorkers(1);
+      const task = await queue.enqueueTask('n', 1);
+      await task.result();
+      const record = await queue.getTask(task.id);
+      same([record?.progress, record?.logs], [7, ['done']], 'notes');
+    },
+  },
+  {
+    name: 'a constant backoff is that long, without chance',
+    async run({ manager }) {
+      const queue = await manager();
+      const delays: number[] = [];
+      queue.on('retrying', ({ delayMs }) => delays.push(delayMs));
+      queue.registerTaskHandler('n', () => Promise.reject(new Error('no')));
+      await queue.startWorkers(1);
+      const task = await queue.enqueueTask('n', 1, {
+        attempts: 3,
+        backoff: { strategy: 'constant', delay: 20 },
+      });
+      same(await codeOf(() => task.result()), 'TASK_FAILED', 'result');
+      same(delays, [20, 20], 'delays');
+    },
+  },
+  {
     name: 'a unique key: reject keeps the first, replace takes its place, throttle also holds after its end',
     async run({ manager }) {
       const queue = await manager();

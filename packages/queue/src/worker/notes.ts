@@ -13,6 +13,7 @@ export class Notes {
   readonly #background: Background;
   #pending = new Map<string, { progress: string | undefined; lines: string[] }>();
   #timer: Timer | undefined;
+  #writing: { readonly ids: ReadonlySet<string>; readonly done: Promise<void> } | undefined;
 
   constructor(store: StatusStore, clock: Clock, background: Background) {
     this.#store = store;
@@ -32,6 +33,12 @@ export class Notes {
     if (lines.length > MAX_PENDING_LINES) lines.shift();
   }
 
+  /** Resolves once what the task has said is written; `undefined` when there is nothing to wait for. */
+  written(id: string): Promise<void> | undefined {
+    if (this.#pending.has(id)) return this.flush();
+    return this.#writing?.ids.has(id) === true ? this.#writing.done : undefined;
+  }
+
   /** Writes what is pending now. */
   async flush(): Promise<void> {
     this.#timer?.cancel();
@@ -42,8 +49,14 @@ export class Notes {
       progress,
       lines,
     }));
+    const writing = { ids: new Set(this.#pending.keys()), done: this.#store.note(notes) };
     this.#pending = new Map();
-    await this.#store.note(notes);
+    this.#writing = writing;
+    try {
+      await writing.done;
+    } finally {
+      if (this.#writing === writing) this.#writing = undefined;
+    }
   }
 
   #of(id: string): { progress: string | undefined; lines: string[] } {

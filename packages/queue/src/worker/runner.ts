@@ -33,6 +33,8 @@ export interface RunnerOptions extends ActiveTaskHost {
   readonly payloadLimit: number;
   readonly maxStalls: number;
   readonly isolation: IsolationRunner;
+  /** Resolves once the progress and the lines of a task are written. */
+  readonly notesWritten: (task: ActiveTask) => Promise<void> | undefined;
   backoffOf(id: string): BackoffFunction | undefined;
   /** Runs `work` inside the trace that the task carries. */
   traced<T>(task: ActiveTask, work: () => T): T;
@@ -148,13 +150,20 @@ export class Runner {
       );
       if (isThenable(result)) {
         result.then(
-          (value) => execution.succeeded(value),
-          (error: unknown) => execution.failed(error),
+          (value) => this.#afterNotes(task, () => execution.succeeded(value)),
+          (error: unknown) => this.#afterNotes(task, () => execution.failed(error)),
         );
-      } else execution.succeeded(result);
+      } else this.#afterNotes(task, () => execution.succeeded(result));
     } catch (error) {
-      execution.failed(error);
+      this.#afterNotes(task, () => execution.failed(error));
     }
+  }
+
+  // Whoever sees a task at its end also sees its progress and its lines. That they cannot be written keeps no task open.
+  #afterNotes(task: ActiveTask, settle: () => void): void {
+    const written = this.#options.notesWritten(task);
+    if (written === undefined) settle();
+    else written.then(settle, settle);
   }
 
   async #runBatch(

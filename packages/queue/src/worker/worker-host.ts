@@ -57,6 +57,7 @@ export class WorkerHost {
       payloadLimit: options.payloadLimit,
       maxStalls: options.maxStalls,
       isolation: this.#isolation,
+      notesWritten: ({ id }) => this.#notes.written(id),
       backoffOf: (id) => host.functions.of(id),
       traced: (task, work) => this.tracing.run(task.envelope.traceparent, task.name, work),
       started: (task) => {
