@@ -1,0 +1,359 @@
+import {
+  Background,
+  InvalidOptionError,
+  IsolatedEmitter,
+  noopMetrics,
+  silentLogger,
+  systemClock,
+  toMilliseconds,
+  type Clock,
+  type CloseOptions,
+  type Duration,
+  type HealthIndicator,
+  type Logger,
+  type Timer,
+} from '@xiaoke/core';
+import type { QueryResult } from '../store/promql/query.ts';
+import type { AlertEvents, AlertManager, AlertManagerOptions, AlertStats } from './alert-manager.ts';
+import { alertApi, countStates, groupApi, type EvaluatedGroup } from './alerts-api.ts';
+import { memoryState, type AlertStateStorage } from './alert-state.ts';
+import { Notifier } from './notifier.ts';
+import { printRules } from './rule-yaml.ts';
+import { RuleState, type Alert, type RuleSample } from './rule-state.ts';
+import { compileGroups, type CompiledRule } from './rules.ts';
+import { matcherOf, Silences, type LabelMatch, type Silence } from './silences.ts';
+import type { AlertSink, AlertSinkOption } from './sinks/sink.ts';
+
+interface Group extends EvaluatedGroup {
+  evaluatedAt: number;
+}
+
+// Evaluations for which a restored alert is believed.
+const RESTORE_GRACE = 3;
+
+class DefaultAlertManager extends IsolatedEmitter<AlertEvents> implements AlertManager {
+  readonly #options: AlertManagerOptions;
+  readonly #clock: Clock;
+  readonly #logger: Logger;
+  readonly #interval: number;
+  readonly #groups: readonly Group[];
+  readonly #silences = new Silences();
+  readonly #notifier: Notifier;
+  readonly #storage: AlertStateStorage;
+  readonly #background: Background;
+  readonly #inhibit: readonly ((alert: Alert, firing: readonly Alert[]) => boolean)[];
+  readonly #gauge;
+  #timer: Timer | undefined;
+  #loading: Promise<void> | undefined;
+  #running: Promise<void> | undefined;
+  #closing: Promise<void> | undefined;
+  #evaluations = 0;
+  #failures = 0;
+  #sent = 0;
+  #sinkFailures = 0;
+
+  constructor(options: AlertManagerOptions) {
+    super({ logger: options.logger });
+    this.#options = options;
+    this.#clock = options.clock ?? systemClock;
+    this.#logger = options.logger ?? silentLogger;
+    this.#interval = toMilliseconds(options.interval ?? '15s', 'interval', { min: 10 });
+    if (typeof options.source?.query !== 'function') {
+      throw new InvalidOptionError('source', 'must be able to query');
+    }
+    this.#groups = compileGroups(options.rules).map(({ name, interval, rules }) => ({
+      name,
+      interval: interval ?? this.#interval,
+      rules: rules.map((compiled) => {
+        return { compiled, state: 'alert' in compiled.rule ? new RuleState(compiled) : undefined };
+      }),
+      evaluatedAt: -Infinity,
+    }));
+    this.#storage = options.state ?? memoryState();
+    this.#background = new Background({ logger: this.#logger });
+    this.#inhibit = (options.inhibit ?? []).map(({ source, target, equal = [] }, i) => {
+      const [ofSource, ofTarget] = [
+        matcherOf(source, `inhibit[${i}].source`),
+        matcherOf(target, `inhibit[${i}].target`),
+      ];
+      return (alert, firing) =>
+        ofTarget(alert.labels) &&
+        firing.some(
+          (other) =>
+            other !== alert &&
+            ofSource(other.labels) &&
+            equal.every((name) => other.labels[name] === alert.labels[name]),
+        );
+    });
+    this.#notifier = this.#makeNotifier((options.sinks ?? []).map(toSink));
+    this.#gauge = (options.metrics ?? noopMetrics).gauge({
+      name: 'xiaoke_alerts',
+      help: 'Alerts by state.',
+      labels: { alert: String, severity: String, state: ['pending', 'firing'] },
+    });
+    this.#arm();
+  }
+
+  get closed(): boolean {
+    return this.#closing !== undefined;
+  }
+
+  active(): readonly Alert[] {
+    return this.#alerts().filter(({ state }) => state !== 'resolved');
+  }
+
+  async evaluate(now: number = this.#clock.now()): Promise<void> {
+    await this.#load();
+    // One at a time, in order: a rule reads what an earlier one recorded.
+    const turn = (this.#running ?? Promise.resolve()).then(() => this.#evaluate(now));
+    this.#running = turn.catch(() => {});
+    await turn;
+  }
+
+  silence(
+    match: LabelMatch,
+    duration: Duration,
+    note: { readonly author?: string; readonly comment?: string } = {},
+  ): Silence {
+    return this.#silences.add(match, duration, this.#clock.now(), note);
+  }
+
+  unsilence(id: string): boolean {
+    return this.#silences.remove(id);
+  }
+
+  silences(): readonly Silence[] {
+    return this.#silences.list(this.#clock.now());
+  }
+
+  toPrometheusRules(): string {
+    return printRules(this.#options.rules);
+  }
+
+  rulesApi(): object {
+    return { groups: this.#groups.map(groupApi) };
+  }
+
+  alertsApi(): object {
+    return { alerts: this.active().map(alertApi) };
+  }
+
+  stats(): AlertStats {
+    const active = this.active();
+    const firing = active.filter(({ state }) => state === 'firing').length;
+    return {
+      rules: this.#groups.reduce((total, { rules }) => total + rules.length, 0),
+      pending: active.length - firing,
+      firing,
+      evaluations: this.#evaluations,
+      failures: this.#failures,
+      sent: this.#sent,
+      sinkFailures: this.#sinkFailures,
+    };
+  }
+
+  healthIndicator(): HealthIndicator {
+    const critical = (): boolean =>
+      this.active().some(({ state, labels }) => state === 'firing' && labels['severity'] === 'critical');
+    return {
+      name: 'alerts',
+      check: () =>
+        Promise.resolve(
+          critical() ? { status: 'degraded', code: 'CRITICAL_ALERT_FIRING' } : { status: 'healthy' },
+        ),
+    };
+  }
+
+  close(options: CloseOptions = {}): Promise<void> {
+    this.#closing ??= this.#close(toMilliseconds(options.timeout ?? 5_000, 'timeout'));
+    return this.#closing;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async #close(timeout: number): Promise<void> {
+    this.#timer?.cancel();
+    this.#notifier.close();
+    const last = new Background({ logger: this.#logger });
+    await this.#background.settled(timeout / 2);
+    if (this.#loading !== undefined) last.run(() => this.#save(), 'save the alerts');
+    await last.settled(timeout / 4);
+    last.run(() => this.#storage.close(), 'close the state');
+    await last.settled(timeout / 4);
+  }
+
+  #arm(): void {
+    if (this.closed) return;
+    const delay = this.#interval - (this.#clock.now() % this.#interval);
+    const turn = async (): Promise<void> => {
+      try {
+        await this.evaluate();
+      } finally {
+        this.#arm();
+      }
+    };
+    this.#timer = this.#clock
+      .setTimeout(() => this.#background.run(turn, 'evaluate alert rules'), delay)
+      .unref();
+  }
+
+  #load(): Promise<void> {
+    this.#loading ??= this.#restore().catch((error: unknown) => {
+      this.#loading = undefined;
+      throw error;
+    });
+    return this.#loading;
+  }
+
+  async #restore(): Promise<void> {
+    const saved = await this.#storage.load();
+    if (saved === undefined) return;
+    const states = this.#groups.flatMap(({ rules }) => rules.map(({ state }) => state));
+    const trustedUntil = this.#clock.now() + RESTORE_GRACE * this.#interval;
+    for (const alert of saved.alerts) {
+      // Two rules may share a name; the labels that a rule adds tell which.
+      const owner = states.find(
+        (state) =>
+          state?.name === alert.name && state.compiled.labels.every(([name]) => name in alert.labels),
+      );
+      owner?.restore(alert, trustedUntil);
+    }
+    for (const silence of saved.silences) this.#silences.restore(silence);
+    this.#notifier.restore(saved.told);
+  }
+
+  async #save(): Promise<void> {
+    const now = this.#clock.now();
+    await this.#storage.save({
+      savedAt: now,
+      alerts: this.#alerts(),
+      silences: this.#silences.list(now),
+      told: this.#notifier.told,
+    });
+  }
+
+  async #evaluate(now: number): Promise<void> {
+    for (const group of this.#groups) {
+      if (now - group.evaluatedAt < group.interval) continue;
+      group.evaluatedAt = now;
+      for (const rule of group.rules) await this.#evaluateRule(rule, now);
+    }
+    this.#evaluations += 1;
+    this.#publish();
+    this.#notifier.review(this.#audible(now), now);
+    this.#background.run(() => this.#save(), 'save the alerts');
+  }
+
+  async #evaluateRule({ compiled, state }: Group['rules'][number], now: number): Promise<void> {
+    const { source, externalLabels = {} } = this.#options;
+    if (state === undefined && source.append === undefined) return;
+    try {
+      const samples = samplesOf(await source.query(compiled.rule.expr, { time: now }));
+      if (state === undefined) await this.#record(compiled, samples, now);
+      else for (const alert of state.update(samples, now, externalLabels)) this.#announce(alert);
+    } catch (error) {
+      this.#failures += 1;
+      if (state !== undefined) state.lastError = error instanceof Error ? error.message : 'failed';
+      this.#logger.warn({ err: error, expr: compiled.rule.expr }, 'a rule could not be evaluated');
+    }
+  }
+
+  async #record({ rule, labels }: CompiledRule, samples: readonly RuleSample[], now: number): Promise<void> {
+    if (!('record' in rule)) return;
+    const recorded = samples.map(({ labels: own, value }) => {
+      const extra = labels.map(([name, template]) => [name, template({ labels: own, value })] as const);
+      return {
+        labels: { ...own, ...Object.fromEntries(extra), __name__: rule.record },
+        value,
+        kind: 'gauge' as const,
+      };
+    });
+    await this.#options.source.append?.(now, recorded, `rule ${rule.record}`);
+  }
+
+  #announce(alert: Alert): void {
+    if (alert.state === 'firing') this.emit('firing', alert);
+    else if (alert.state === 'resolved') this.emit('resolved', alert);
+  }
+
+  #audible(now: number): readonly Alert[] {
+    const alerts = this.#alerts();
+    const firing = alerts.filter(({ state }) => state === 'firing');
+    return alerts.filter(
+      (alert) =>
+        this.#silences.covering(alert.labels, now) === undefined &&
+        !this.#inhibit.some((inhibits) => inhibits(alert, firing)),
+    );
+  }
+
+  #publish(): void {
+    const states = this.#groups.flatMap(({ rules }) => rules.flatMap(({ state }) => state ?? []));
+    for (const { alert, severity, pending, firing } of countStates(states)) {
+      this.#gauge.set({ alert, severity, state: 'pending' }, pending);
+      this.#gauge.set({ alert, severity, state: 'firing' }, firing);
+    }
+  }
+
+  #alerts(): readonly Alert[] {
+    return this.#groups.flatMap(({ rules }) => rules.flatMap(({ state }) => state?.alerts ?? []));
+  }
+
+  #makeNotifier(sinks: readonly AlertSink[]): Notifier {
+    const { groupBy = ['alertname'], groupWait, groupInterval, repeatInterval, sinkTimeout } = this.#options;
+    return new Notifier(sinks, {
+      groupBy,
+      groupWait: toMilliseconds(groupWait ?? '10s', 'groupWait'),
+      groupInterval: toMilliseconds(groupInterval ?? '1m', 'groupInterval'),
+      repeatInterval: toMilliseconds(repeatInterval ?? '4h', 'repeatInterval', { min: 1 }),
+      sinkTimeout: toMilliseconds(sinkTimeout ?? '10s', 'sinkTimeout', { min: 1 }),
+      attempts: 5,
+      clock: this.#clock,
+      logger: this.#logger,
+      background: this.#background,
+      storage: this.#storage,
+      onSent: (_sink, outcome) => {
+        if (outcome === 'sent') this.#sent += 1;
+        else this.#sinkFailures += 1;
+      },
+    });
+  }
+}
+
+/**
+ * Makes an alert manager; it evaluates at every `interval` from now on.
+ *
+ * @throws `INVALID_OPTION`, `PROMQL_SYNTAX`, `PROMQL_UNSUPPORTED`
+ * @example
+ * ```ts
+ * import { createAlertManager } from '@xiaoke/metrics/alerts';
+ * import { createTimeSeriesStore } from '@xiaoke/metrics/store';
+ * const store = createTimeSeriesStore();
+ * const rules = [{ name: 'demo', rules: [{ alert: 'Always', expr: 'vector(1)' }] }];
+ * const alerts = createAlertManager({ rules, source: store });
+ * alerts.on('firing', (alert) => console.log(alert.name));
+ * await alerts.evaluate(); // => Always
+ * await alerts.close();
+ * await store.close();
+ * ```
+ */
+export function createAlertManager(options: AlertManagerOptions): AlertManager {
+  return new DefaultAlertManager(options);
+}
+
+function toSink(option: AlertSinkOption): AlertSink {
+  if (typeof option !== 'function') return option;
+  return {
+    name: 'callback',
+    send: async (notification, context) => {
+      await option(notification, context);
+    },
+  };
+}
+
+function samplesOf(result: QueryResult): readonly RuleSample[] {
+  if (result.type === 'scalar') return [{ labels: {}, value: result.point[1] }];
+  if (result.type !== 'vector') return [];
+  return result.series.map(({ labels, points }) => ({ labels, value: points[0]?.[1] ?? NaN }));
+}
