@@ -10,6 +10,7 @@ import type { Closeable, Logger } from '@xiaoke/core';
 import type { HealthCheckManager } from '@xiaoke/health';
 import { createLockManager, type LockManager } from '@xiaoke/lock';
 import { createMetricsCollector, type MetricsCollector } from '@xiaoke/metrics';
+import { createAlertManager, defaultRules, logSink, type AlertManager } from '@xiaoke/metrics/alerts';
 import { createTimeSeriesStore, fileStorage, type TimeSeriesStore } from '@xiaoke/metrics/store';
 import { createQueueManager, type QueueManager, type QueueManagerOptions } from '@xiaoke/queue';
 import { createResilienceManager, type Policy, type ResilienceManager } from '@xiaoke/resilience';
@@ -34,6 +35,8 @@ export interface Platform {
   readonly metrics: MetricsCollector;
   /** Remembers the metrics, for the operator's page, PromQL and the alerts. */
   readonly store: TimeSeriesStore;
+  /** The rules of the suite, evaluated over the store and told in the log. */
+  readonly alerts: AlertManager;
   readonly config: ConfigManager<Settings>;
   readonly database: Database;
   readonly resilience: ResilienceManager;
@@ -75,6 +78,8 @@ export async function createPlatform({ env, configFile, logger }: PlatformOption
       }),
     );
     store.attach(metrics);
+    const watch = { rules: defaultRules(), source: store, sinks: [logSink(logger)], metrics, logger };
+    const alerts = keep('alerts', createAlertManager(watch));
 
     const database = keep('database', await openDatabase(settings.service.database_url, { logger, metrics }));
     const resilience = keep('resilience', createResilienceManager({ logger }));
@@ -113,6 +118,7 @@ export async function createPlatform({ env, configFile, logger }: PlatformOption
       await createQueueManager<Tasks>({ ...queueOptions(settings), logger, metrics }),
     );
     const parts = {
+      alerts,
       logger,
       metrics,
       store,

@@ -93,6 +93,9 @@ describe.each(Object.entries(GROUNDS))('on %s', (_name, prepare) => {
     expect(await client.json('/locks')).toHaveProperty('stats.acquired');
     expect(await client.json('/cache')).toHaveProperty('stats.hitRatio');
     expect(await client.json('/resilience')).toHaveProperty('analysis.findings');
+    await service.platform.alerts.evaluate();
+    expect(await client.json('/alerts')).toMatchObject({ active: expect.any(Array), stats: { failures: 0 } });
+    expect(await client.json('/api/v1/rules')).toMatchObject({ status: 'success' });
     expect((await client.call('/queues/none')).status).toBe(404);
     await service.platform.store.sample();
     const answer = await client.json<{ data: { result: unknown[] } }>(

@@ -7,12 +7,12 @@ import type { Platform } from '../platform.ts';
  * reads.
  */
 export function operationRoutes(app: FastifyInstance, platform: Platform): void {
-  const { metrics, store, locks, cache, resilience, health } = platform;
+  const { metrics, store, alerts, locks, cache, resilience, health } = platform;
 
   // What keeps a load balancer waiting must not depend on anything: answered from memory before anything else.
   app.register(fastifyHealth(health, { paths: { page: '/health' } }));
 
-  const prometheus = store.httpApi();
+  const prometheus = store.httpApi({ alerts });
   // The API reads the body itself, so it comes before fastify does.
   app.addHook('onRequest', async (request, reply) => {
     if (!request.url.startsWith('/api/v1/')) return;
@@ -25,6 +25,12 @@ export function operationRoutes(app: FastifyInstance, platform: Platform): void 
     const { contentType, body } = await metrics.metrics(request.headers.accept);
     return await reply.header('content-type', contentType).send(body);
   });
+
+  app.get('/alerts', async () => ({
+    active: alerts.active(),
+    silences: alerts.silences(),
+    stats: alerts.stats(),
+  }));
 
   app.get('/locks', async () => {
     const held = [];

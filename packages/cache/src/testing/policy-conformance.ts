@@ -26,8 +26,9 @@ export interface ConformanceOptions {
  *
  * @example
  * ```ts
+ * import type { Entry } from '@xiaoke/cache';
  * import { checkEvictionPolicy } from '@xiaoke/cache/testing';
- * const held = new Set();
+ * const held = new Set<Entry>();
  * checkEvictionPolicy(() => ({
  *   onInsert: (entry) => held.add(entry),
  *   onHit: () => {},
