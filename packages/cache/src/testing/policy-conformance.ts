@@ -33,7 +33,7 @@ export interface ConformanceOptions {
  *   onInsert: (entry) => held.add(entry),
  *   onHit: () => {},
  *   onRemove: (entry) => held.delete(entry),
- *   victim: () => [...held][0],
+ *   victim: () => [...held][0] as Entry,
  *   clear: () => held.clear(),
  * }));
  * ```
