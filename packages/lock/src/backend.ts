@@ -164,8 +164,12 @@ export interface LockBackend {
   acquire(request: HoldRequest, asking: Asking): Promise<Grant | Busy>;
   /** Leaves the queue, and gives back a grant that was already made. */
   cancel(hold: HoldRef): Promise<void>;
-  /** Resolves `false` when it was not held any more. */
-  release(hold: HoldRef): Promise<boolean>;
+  /**
+   * Resolves `false` when it was not held any more.
+   *
+   * @param contended - whether somebody is known to wait, so that the short way need not be tried
+   */
+  release(hold: HoldRef, contended?: boolean): Promise<boolean>;
   /** In the order of `holds`; an entry is an Error when its server could not be asked. */
   renew(holds: readonly RenewRequest[]): Promise<readonly (Renewal | Error)[]>;
   /** Renews one hold, and takes `block` more tokens when that is not 0. */

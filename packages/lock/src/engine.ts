@@ -184,7 +184,7 @@ export class LockEngine implements BackendListener {
     hold.over = 'released';
     this.#forget(hold);
     return this.bounded
-      .run(() => this.backend.release(hold), 'release')
+      .run(() => this.backend.release(hold, hold.contended), 'release')
       .then(undefined, () => {
         this.background(
           () => this.#insist(() => this.backend.release(hold), hold.lease),

@@ -37,6 +37,9 @@ export class RemoteRequest implements TimelineEntry {
   #sample: Busy | undefined;
   #failures = 0;
   #settled = false;
+  #cancelled = false;
+  /** Questions that were sent and not answered. */
+  #open = 0;
 
   constructor(engine: LockEngine, request: HoldRequest, asking: Asking, outcome: RequestOutcome) {
     this.#engine = engine;
@@ -62,9 +65,16 @@ export class RemoteRequest implements TimelineEntry {
     this.#schedule(this.#engine.options.commandTimeout, false);
     const asking = { queue: this.#queue, fresh: this.#fresh };
     this.#fresh = false;
+    this.#open += 1;
     this.#engine.backend.acquire(this.request, asking).then(
-      (answer) => this.#onAnswer(answer),
-      (error: unknown) => this.#onFailure(error),
+      (answer) => {
+        this.#open -= 1;
+        this.#onAnswer(answer);
+      },
+      (error: unknown) => {
+        this.#open -= 1;
+        this.#onFailure(error);
+      },
     );
   }
 
@@ -93,7 +103,10 @@ export class RemoteRequest implements TimelineEntry {
   cancel(): Promise<void> {
     if (this.#settled) return Promise.resolve();
     this.#settle();
-    return this.#engine.giveBack(this.request);
+    this.#cancelled = true;
+    // A question can take several commands: one that is under way could ask again behind a cancellation sent now, and
+    // bring back a place or a hold that nobody wants. Its answer, or its failure, sends the cancellation; see #stray.
+    return this.#open > 0 ? Promise.resolve() : this.#engine.giveBack(this.request);
   }
 
   #claim(pushed: PushedGrant): void {
@@ -118,8 +131,17 @@ export class RemoteRequest implements TimelineEntry {
     );
   }
 
+  /** Something came for a request that is over. */
+  #stray(): void {
+    if (!this.#cancelled || this.#open > 0) return;
+    this.#engine.background(() => this.#engine.giveBack(this.request), 'give back what came too late');
+  }
+
   #onAnswer(answer: Grant | Busy): void {
-    if (this.#settled) return;
+    if (this.#settled) {
+      this.#stray();
+      return;
+    }
     this.#failures = 0;
     this.failure = undefined;
     if (answer.kind === 'granted') {
@@ -142,7 +164,10 @@ export class RemoteRequest implements TimelineEntry {
   }
 
   #onFailure(error: unknown): void {
-    if (this.#settled) return;
+    if (this.#settled) {
+      this.#stray();
+      return;
+    }
     this.failure = error;
     if (error instanceof LockUnavailableError) {
       this.#settle();

@@ -115,8 +115,8 @@ export class RedisBackend implements LockBackend {
     await this.#numbers(scripts.cancel, resource, [holdId]);
   }
 
-  async release({ resource, holdId, mode }: HoldRef): Promise<boolean> {
-    if (mode === 'exclusive') {
+  async release({ resource, holdId, mode }: HoldRef, contended = false): Promise<boolean> {
+    if (mode === 'exclusive' && !contended) {
       const released = await this.#releaseFast(this.#keys.one(resource, 'x'), holdId);
       if (released !== 2) return released === 1;
     }

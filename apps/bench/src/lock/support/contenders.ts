@@ -1,6 +1,7 @@
 /** xiaoke and its peers behind one shape, each with a connection of its own to the same server. */
-import { createRequire } from 'node:module';
 import { Redis } from 'ioredis';
+// @ts-expect-error The typings that redlock 5 beta publishes cannot be found by nodenext.
+import RedlockModule from 'redlock';
 import { createLock, IoredisAdapter } from 'redlock-universal';
 import { Mutex } from 'redis-semaphore';
 import { createLockManager } from '@xiaoke/lock';
@@ -28,8 +29,7 @@ type RedlockClass = new (
   on(event: string, listener: () => void): void;
 };
 
-// The typings that redlock 5 beta publishes cannot be found by nodenext.
-const { default: Redlock } = createRequire(import.meta.url)('redlock') as { default: RedlockClass };
+const Redlock = RedlockModule as RedlockClass;
 
 const TTL = 30_000;
 const LONG = 120_000;
