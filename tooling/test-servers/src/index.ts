@@ -19,6 +19,14 @@ export { startRedisSentinel, type RedisSentinel, type RedisSentinelOptions } fro
 export { startRabbitMq, type RabbitMqOptions, type RabbitMqServer } from './rabbitmq/rabbitmq-server.ts';
 export { startPostgres, type PostgresOptions, type PostgresServer } from './sql/postgres-server.ts';
 export { startMariaDb, type MariaDbOptions, type MariaDbServer } from './sql/mariadb-server.ts';
+export { startMongo, type MongoOptions, type MongoServer } from './mongo/mongo-server.ts';
+export {
+  startMongoReplicaSet,
+  type MongoAnswer,
+  type MongoMember,
+  type MongoReplicaSet,
+  type MongoRole,
+} from './mongo/mongo-replica-set.ts';
 export {
   promtoolPath,
   startAlertmanager,
