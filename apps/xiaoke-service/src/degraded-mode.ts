@@ -12,6 +12,7 @@ export class DegradedMode {
   readonly #config: ConfigManager<Settings>;
   readonly #logger: Logger;
   #own: boolean | undefined;
+  #writing = false;
 
   constructor(config: ConfigManager<Settings>, logger: Logger) {
     this.#config = config;
@@ -32,17 +33,27 @@ export class DegradedMode {
     if (active === this.active && this.#own === undefined) return;
     this.#own = active;
     this.#logger.warn({ degraded: active }, active ? 'degraded mode begins' : 'degraded mode ends');
-    runInBackground(() => this.#write(active), 'write the degraded mode down', { logger: this.#logger });
+    if (!this.#writing) {
+      runInBackground(() => this.#write(), 'write the degraded mode down', { logger: this.#logger });
+    }
   }
 
-  async #write(active: boolean): Promise<void> {
-    if (this.#config.get(PATH) !== active) {
-      await this.#config.set(PATH, active, {
-        author: 'health',
-        reason: `readiness is ${active ? 'unhealthy' : 'back'}`,
-      });
+  // One at a time: two writes under way could end in the order of the network, not of what happened.
+  async #write(): Promise<void> {
+    this.#writing = true;
+    try {
+      for (let active = this.#own; active !== undefined; active = this.#own) {
+        if (this.#config.get(PATH) !== active) {
+          await this.#config.set(PATH, active, {
+            author: 'health',
+            reason: `readiness is ${active ? 'unhealthy' : 'back'}`,
+          });
+        }
+        // From here on the configuration says it, so that an operator can overrule it.
+        if (this.#own === active) this.#own = undefined;
+      }
+    } finally {
+      this.#writing = false;
     }
-    // From here on the configuration says it, so that an operator can overrule it.
-    if (this.#own === active) this.#own = undefined;
   }
 }

@@ -82,7 +82,7 @@ export async function createPlatform({ env, configFile, logger }: PlatformOption
     const alerts = keep('alerts', createAlertManager(watch));
 
     const database = keep('database', await openDatabase(settings.service.database_url, { logger, metrics }));
-    const resilience = keep('resilience', createResilienceManager({ logger }));
+    const resilience = keep('resilience', createResilienceManager({ logger, metrics }));
     const databasePolicy = resilience.policy('database', databaseDefinition(settings));
     config.subscribe('resilience', () =>
       resilience.update('database', databaseDefinition(config.snapshot())),

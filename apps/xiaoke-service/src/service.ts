@@ -8,6 +8,7 @@ import { adminOnly } from './http/admin.ts';
 import { configRoutes } from './http/config.ts';
 import { medicalRequestRoutes } from './http/medical-requests.ts';
 import { operationRoutes } from './http/operations.ts';
+import { operatorPage } from './http/operator-page.ts';
 import { queueRoutes } from './http/queues.ts';
 import { resourceRoutes } from './http/resources.ts';
 import { createServer } from './http/server.ts';
@@ -113,6 +114,7 @@ async function run(
   configRoutes(app, { config, admin });
   queueRoutes(app, { queue, admin });
   operationRoutes(app, platform);
+  await operatorPage(app);
   const url = await app.listen({ host: settings.service.host, port: port ?? settings.service.port });
 
   let closing: Promise<void> | undefined;
