@@ -114,6 +114,8 @@ export class Lane implements SlotTaker {
     const { slots } = this.#options;
     if (!this.#accepting) return 0;
     const over = Math.max(0, slots.used - slots.total);
+    // Who stood in line and found nothing left must not keep the others waiting.
+    if (!this.#mayHaveWork) slots.leave(this);
     if (slots.contended(this)) {
       if (this.#mayHaveWork) slots.take(this, 0);
       return 0;

@@ -54,9 +54,12 @@ export class Slots {
     this.#serve();
   }
 
+  /** Gets out of the line; whoever comes next is told. */
   leave(taker: SlotTaker): void {
     const index = this.#line.indexOf(taker);
-    if (index >= 0) this.#line.splice(index, 1);
+    if (index < 0) return;
+    this.#line.splice(index, 1);
+    if (index === 0) this.#serve();
   }
 
   #serve(): void {
