@@ -16,7 +16,10 @@ export interface GroupRule {
   readonly rate?: RateRule | undefined;
 }
 
-/** At most one live task per key. `throttle` also holds the key for `forMs` after the task was enqueued. */
+/**
+ * At most one live task per key in the namespace, over all its queues. `replace` acts within a queue: what holds the key in
+ * another one stays, and stands for the new task. `throttle` also holds the key for `forMs` after the task was enqueued.
+ */
 export interface UniqueRule {
   readonly key: string;
   readonly mode: 'reject' | 'replace' | 'throttle';
@@ -258,7 +261,7 @@ export interface StatusStore {
  * - what a dead worker held comes back by {@link Backend.recover}, at the head of its list, with the stall counted.
  */
 export interface Backend extends StatusStore {
-  readonly type: 'memory' | 'redis';
+  readonly type: 'memory' | 'redis' | 'rabbitmq';
   readonly partitions: number;
   /** Completes a fresh id: with several partitions it names the one where the task's keys live. */
   newId(

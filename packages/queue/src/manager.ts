@@ -16,7 +16,12 @@ import type { QueueEvents } from './events.ts';
 import { chainToFlow, flatten, planFlow, type FlowNode, type FlowTask, type PlannedNode } from './flows.ts';
 import { Inspector, type QueueInfo } from './inspect.ts';
 import { QueueMetrics, type QueueStats } from './metrics.ts';
-import { resolveLimits, type QueueLimitOptions, type ResolvedQueueOptions } from './options.ts';
+import {
+  resolveLimits,
+  type QueueLimitOptions,
+  type QueueType,
+  type ResolvedQueueOptions,
+} from './options.ts';
 import { BackoffFunctions, Producer, type EnqueueItem } from './producer.ts';
 import type { DeadLetters, QueueManager, WorkerOptions } from './queue-manager.ts';
 import { toRecord } from './records.ts';
@@ -40,7 +45,7 @@ import { WorkerHost } from './worker/worker-host.ts';
 
 /** The queue manager over any backend. */
 export class Manager extends IsolatedEmitter<QueueEvents> implements QueueManager, TaskHost {
-  readonly type: 'memory' | 'redis';
+  readonly type: QueueType;
   readonly namespace: string;
   readonly schedules: Schedules;
   readonly deadLetters: DeadLetters;

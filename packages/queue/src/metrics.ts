@@ -141,7 +141,7 @@ export class QueueMetrics {
     this.#sink.lag.observe({ schedule }, Math.max(0, seconds));
   }
 
-  backendError(backend: 'memory' | 'redis', op: string): void {
+  backendError(backend: 'memory' | 'redis' | 'rabbitmq', op: string): void {
     this.totals.backendErrors += 1;
     this.#sink.errors.inc({ backend, op });
   }

@@ -37,8 +37,9 @@ export interface TaskOptions {
   /** It is not started any more this long after it was enqueued; it is `expired` then. @default no limit */
   readonly ttl?: Duration;
   /**
-   * At most one live task per key. `reject`: a second is a duplicate of the first. `replace`: it takes the place of one that
-   * has not started; while that one runs, it waits for its end. `throttle`: as `reject`, also for `for` after the first was enqueued.
+   * At most one live task per key in the namespace, whatever its queue. `reject`: a second is a duplicate of the first.
+   * `replace`: it takes the place of one of its queue that has not started; while that one runs, it waits for its end.
+   * `throttle`: as `reject`, also for `for` after the first was enqueued.
    */
   readonly unique?: {
     readonly key: string;

@@ -239,8 +239,8 @@ export class MemoryBackend implements Backend {
     if (fire.overlap === 'skip' && moved.last !== undefined && this.#isLive(moved.last)) return 'skipped';
     const now = this.#clock.now();
     for (const task of fire.tasks) {
-      this.#store.enqueue(task, now);
-      this.#schedules.setLast(fire.id, task.id);
+      const { id } = this.#store.enqueue(task, now);
+      this.#schedules.setLast(fire.id, id);
     }
     return 'fired';
   }

@@ -189,7 +189,9 @@ export class MemoryStore {
 
   #collide(task: NewTask, { mode, key }: UniqueRule, holderId: string, now: number): EnqueueReply {
     const holder = this.tasks.get(holderId);
-    if (mode !== 'replace' || holder === undefined) return { id: holderId, duplicate: true };
+    // What waits in another queue stays as it is.
+    if (mode !== 'replace' || holder === undefined || holder.queue !== task.queue)
+      return { id: holderId, duplicate: true };
     const nextId = this.#unique.next(key);
     const next = nextId === undefined ? undefined : this.tasks.get(nextId);
     const target = holder.state === 'active' ? next : holder;

@@ -82,7 +82,8 @@ function queueKeys(space: Keyspace, queue: string): QueueKeys {
     ...['dly', 'own', 'mk', 'dead'].map(own),
   ];
   const rest = [
-    ...['uq', 'un', 'gz', 'ga', 'gt', 'gc', 'gm'].map(own),
+    space('uq'),
+    ...['un', 'gz', 'ga', 'gt', 'gc', 'gm'].map(own),
     ...['ob', 'note', 'log', 'dep', 'kids', 'kid'].map(space),
   ];
   return {

@@ -89,11 +89,12 @@ export class RedisSchedules {
       queue,
     ];
     for (const task of fire.tasks) {
+      const special = task.unique ?? task.group;
       args.push(
         task.id,
         task.priority,
         task.blob,
-        task.group === undefined ? '' : JSON.stringify(task.group),
+        special === undefined ? '' : JSON.stringify({ u: task.unique, g: task.group }),
       );
     }
     return (await this.#ask((link) => link.run(scripts.fire, keys, args))) as 'fired' | 'skipped' | 'raced';

@@ -10,7 +10,7 @@ interface EmbeddedScript {
 
 export const addScript: EmbeddedScript = {
   name: 'add',
-  sha1: '79a3d77735d537dee6daa5beec3820b0d866db7a',
+  sha1: 'bf50a2d2f9aa247f59fb4912b83fca7d416e6820',
   source: `-- Enqueues tasks of one queue.
 -- KEYS: those of base.lua; without unique keys, groups and children only the first 14
 -- ARGV: 1 queue, 2 how many, 3 what is special about some as JSON by id, or ''; then id, priority, delay or @time, blob of each
@@ -28,7 +28,7 @@ local function clock()
   local t = call('TIME')
   return t[1] * 1000 + math.floor(t[2] / 1000)
 end
--- What moves besides the task itself: its group, its unique key, its parent. All of it is per queue, in declared keys.
+-- What moves besides the task itself: its group, its unique key, its parent. All of it is in declared keys.
 
 -- The earliest time a rate lets the next task pass; takes the place.
 local function slot(rate, key, earliest)
@@ -105,23 +105,28 @@ local function place(t, now)
   call('ZADD', MK, 0, '0')
 end
 
--- The value of a unique key is until, holder and next, one a line.
+-- The value of a unique key is until, holder, next and their queue, one a line.
+local function unique_value(untilMs, holder, next, queue)
+  return untilMs .. '\\n' .. holder .. '\\n' .. next .. '\\n' .. queue
+end
+
 local function unique_of(key)
   local value = call('HGET', UQ, key)
   if not value then return nil end
-  local untilMs, holder, next = string.match(value, '^([^\\n]*)\\n([^\\n]*)\\n(.*)$')
-  return tonumber(untilMs), holder, next
+  local untilMs, holder, next, queue = string.match(value, '^([^\\n]*)\\n([^\\n]*)\\n([^\\n]*)\\n(.*)$')
+  return tonumber(untilMs), holder, next, queue
 end
 
 local function release_unique(key, id, now)
-  local untilMs, holder, next = unique_of(key)
+  local untilMs, holder, next, queue = unique_of(key)
   if not holder then return end
   if holder ~= id then
-    if next == id then call('HSET', UQ, key, untilMs .. '\\n' .. holder .. '\\n') end
+    if next == id then call('HSET', UQ, key, unique_value(untilMs, holder, '', queue)) end
     return
   end
   if next ~= '' then
-    call('HSET', UQ, key, '0\\n' .. next .. '\\n')
+    -- It is of the same queue: only there one waits for a key.
+    call('HSET', UQ, key, unique_value(0, next, '', queue))
     local waiting = call('HGET', UN, next)
     if waiting then
       call('HDEL', UN, next)
@@ -142,18 +147,14 @@ local function release(e, now, admitted, result, failed)
     call('HSET', OB, e.i, cjson.encode({ parent = e.p.id, result = result, fatal = fatal }))
   end
 end
+-- Unique keys of tasks that come in. They are the partition's, so that a key is one over all its queues.
 
-local queue, n = ARGV[1], tonumber(ARGV[2])
-local special = ARGV[3] ~= '' and cjson.decode(ARGV[3]) or nil
-local now = clock()
-local ids = {}
-for i = 1, n do ids[i] = ARGV[4 * i] end
-local existing = call('HMGET', JOBS, unpack(ids))
-local reply, blobs, lists, delayed, seen, added = {}, {}, { {}, {}, {} }, {}, {}, 0
-
--- A task whose unique key is taken: returns the id that stands for it, or nil when it was put in as the next.
-local function collide(s, t, blob, holder, next, untilMs)
-  if s.u.mode ~= 'replace' or call('HEXISTS', JOBS, holder) == 0 or call('HEXISTS', RES, holder) == 1 then return holder end
+-- The key is taken: returns the id that stands for the task, or nil when it was put in as the next.
+local function collide(s, t, blob, taken)
+  local holder, next = taken.holder, taken.next
+  -- What waits in another queue stays as it is: its places are not among the keys of this script.
+  if s.u.mode ~= 'replace' or taken.queue ~= taken.by then return holder end
+  if call('HEXISTS', JOBS, holder) == 0 or call('HEXISTS', RES, holder) == 1 then return holder end
   if call('HEXISTS', OWN, holder) == 1 then
     if next ~= '' then
       call('HSET', JOBS, next, blob)
@@ -163,7 +164,7 @@ local function collide(s, t, blob, holder, next, untilMs)
     end
     call('HSET', JOBS, t.i, blob)
     call('HSET', UN, t.i, cjson.encode(t))
-    call('HSET', UQ, s.u.key, untilMs .. '\\n' .. holder .. '\\n' .. t.i)
+    call('HSET', UQ, s.u.key, unique_value(taken.untilMs, holder, t.i, taken.queue))
     return nil
   end
   -- It has not started: it is taken out of its place and put in anew.
@@ -175,12 +176,34 @@ local function collide(s, t, blob, holder, next, untilMs)
     call('ZREM', DLY, p .. ':' .. holder, p .. 'g' .. holder)
     call('LREM', W[p + 1], 1, holder)
   end
-  if t.g and admitted then leave(t.g, now) end
+  if t.g and admitted then leave(t.g, taken.now) end
   call('HSET', JOBS, holder, blob)
   t.i = holder
-  if tonumber(call('HGET', DEP, holder) or '0') == 0 then place(t, now) end
+  if tonumber(call('HGET', DEP, holder) or '0') == 0 then place(t, taken.now) end
   return holder
 end
+
+-- Takes the key of a new task. Returns the id that stands for it if it is not new, and whether it waits for the key.
+local function take_key(s, t, blob, queue, now)
+  local untilMs, holder, next, of = unique_of(s.u.key)
+  local live = holder and (untilMs > now or (call('HEXISTS', JOBS, holder) == 1 and call('HEXISTS', RES, holder) == 0))
+  if live and holder ~= t.i then
+    local taken = { untilMs = untilMs, holder = holder, next = next, queue = of, by = queue, now = now }
+    return collide(s, t, blob, taken), true
+  end
+  if not live then
+    call('HSET', UQ, s.u.key, unique_value(s.u.forMs > 0 and now + s.u.forMs or 0, t.i, '', queue))
+  end
+  return nil, false
+end
+
+local queue, n = ARGV[1], tonumber(ARGV[2])
+local special = ARGV[3] ~= '' and cjson.decode(ARGV[3]) or nil
+local now = clock()
+local ids = {}
+for i = 1, n do ids[i] = ARGV[4 * i] end
+local existing = call('HMGET', JOBS, unpack(ids))
+local reply, blobs, lists, delayed, seen, added = {}, {}, { {}, {}, {} }, {}, {}, 0
 
 for i = 1, n do
   local id, prio, when, blob = ids[i], tonumber(ARGV[4 * i + 1]), ARGV[4 * i + 2], ARGV[4 * i + 3]
@@ -195,19 +218,7 @@ for i = 1, n do
     local t = { i = id, p = prio, a = at, g = s.g }
     local stands = nil
     local held = false
-    if s.u then
-      local untilMs, holder, next = unique_of(s.u.key)
-      local taken = holder and (untilMs > now or (call('HEXISTS', JOBS, holder) == 1 and call('HEXISTS', RES, holder) == 0))
-      if taken then
-        if holder == id then taken = false else
-          stands = collide(s, t, blob, holder, next, untilMs)
-          held = true
-        end
-      end
-      if not taken then
-        call('HSET', UQ, s.u.key, (s.u.forMs > 0 and now + s.u.forMs or 0) .. '\\n' .. id .. '\\n')
-      end
-    end
+    if s.u then stands, held = take_key(s, t, blob, queue, now) end
     reply[i] = stands or ''
     if not stands then
       added = added + 1
@@ -286,7 +297,7 @@ return reply
 
 export const cancelScript: EmbeddedScript = {
   name: 'cancel',
-  sha1: 'a258ba267debc530d077390535aca53a7b4c2e18',
+  sha1: 'd1ecc49628d547f20be3ca40fcae1b32e9c6046d',
   source: `-- Cancels tasks of one queue: what has not started ends now, what runs is marked for its worker.
 -- KEYS: those of base.lua
 -- ARGV: 1 why, as JSON, 2 how long the records are kept, 3 channel for ended ids, 4 channel for cancellations, 5 links as
@@ -305,7 +316,7 @@ local function clock()
   local t = call('TIME')
   return t[1] * 1000 + math.floor(t[2] / 1000)
 end
--- What moves besides the task itself: its group, its unique key, its parent. All of it is per queue, in declared keys.
+-- What moves besides the task itself: its group, its unique key, its parent. All of it is in declared keys.
 
 -- The earliest time a rate lets the next task pass; takes the place.
 local function slot(rate, key, earliest)
@@ -382,23 +393,28 @@ local function place(t, now)
   call('ZADD', MK, 0, '0')
 end
 
--- The value of a unique key is until, holder and next, one a line.
+-- The value of a unique key is until, holder, next and their queue, one a line.
+local function unique_value(untilMs, holder, next, queue)
+  return untilMs .. '\\n' .. holder .. '\\n' .. next .. '\\n' .. queue
+end
+
 local function unique_of(key)
   local value = call('HGET', UQ, key)
   if not value then return nil end
-  local untilMs, holder, next = string.match(value, '^([^\\n]*)\\n([^\\n]*)\\n(.*)$')
-  return tonumber(untilMs), holder, next
+  local untilMs, holder, next, queue = string.match(value, '^([^\\n]*)\\n([^\\n]*)\\n([^\\n]*)\\n(.*)$')
+  return tonumber(untilMs), holder, next, queue
 end
 
 local function release_unique(key, id, now)
-  local untilMs, holder, next = unique_of(key)
+  local untilMs, holder, next, queue = unique_of(key)
   if not holder then return end
   if holder ~= id then
-    if next == id then call('HSET', UQ, key, untilMs .. '\\n' .. holder .. '\\n') end
+    if next == id then call('HSET', UQ, key, unique_value(untilMs, holder, '', queue)) end
     return
   end
   if next ~= '' then
-    call('HSET', UQ, key, '0\\n' .. next .. '\\n')
+    -- It is of the same queue: only there one waits for a key.
+    call('HSET', UQ, key, unique_value(0, next, '', queue))
     local waiting = call('HGET', UN, next)
     if waiting then
       call('HDEL', UN, next)
@@ -459,7 +475,7 @@ return reply
 
 export const childScript: EmbeddedScript = {
   name: 'child',
-  sha1: '5b9574bd81b1400d96c08b3acaf5686ae03604d4',
+  sha1: '2ec11d0a5e3b5262f665883063427d215bea696f',
   source: `-- Tells a parent that a child has ended.
 -- KEYS: those of base.lua, of the parent's queue
 -- ARGV: 1 parent, 2 child, 3 result or '', 4 error that ends the parent too, or '', 5 links of the parent as JSON, or '',
@@ -478,7 +494,7 @@ local function clock()
   local t = call('TIME')
   return t[1] * 1000 + math.floor(t[2] / 1000)
 end
--- What moves besides the task itself: its group, its unique key, its parent. All of it is per queue, in declared keys.
+-- What moves besides the task itself: its group, its unique key, its parent. All of it is in declared keys.
 
 -- The earliest time a rate lets the next task pass; takes the place.
 local function slot(rate, key, earliest)
@@ -555,23 +571,28 @@ local function place(t, now)
   call('ZADD', MK, 0, '0')
 end
 
--- The value of a unique key is until, holder and next, one a line.
+-- The value of a unique key is until, holder, next and their queue, one a line.
+local function unique_value(untilMs, holder, next, queue)
+  return untilMs .. '\\n' .. holder .. '\\n' .. next .. '\\n' .. queue
+end
+
 local function unique_of(key)
   local value = call('HGET', UQ, key)
   if not value then return nil end
-  local untilMs, holder, next = string.match(value, '^([^\\n]*)\\n([^\\n]*)\\n(.*)$')
-  return tonumber(untilMs), holder, next
+  local untilMs, holder, next, queue = string.match(value, '^([^\\n]*)\\n([^\\n]*)\\n([^\\n]*)\\n(.*)$')
+  return tonumber(untilMs), holder, next, queue
 end
 
 local function release_unique(key, id, now)
-  local untilMs, holder, next = unique_of(key)
+  local untilMs, holder, next, queue = unique_of(key)
   if not holder then return end
   if holder ~= id then
-    if next == id then call('HSET', UQ, key, untilMs .. '\\n' .. holder .. '\\n') end
+    if next == id then call('HSET', UQ, key, unique_value(untilMs, holder, '', queue)) end
     return
   end
   if next ~= '' then
-    call('HSET', UQ, key, '0\\n' .. next .. '\\n')
+    -- It is of the same queue: only there one waits for a key.
+    call('HSET', UQ, key, unique_value(0, next, '', queue))
     local waiting = call('HGET', UN, next)
     if waiting then
       call('HDEL', UN, next)
@@ -684,11 +705,11 @@ return { call('ZRANGEBYSCORE', KEYS[1], '-inf', now), call('ZRANGEBYSCORE', KEYS
 
 export const fireScript: EmbeddedScript = {
   name: 'fire',
-  sha1: '2952c60bcbe622bfdcb5039e8e4ce173d38e5a70',
+  sha1: '3523e7f0a11b3f33332f841a0ab69e0e3a1ee19a',
   source: `-- Fires a schedule once, whoever tries.
 -- KEYS: those of base.lua, of the queue of its tasks; 28 definitions, 29 next times, 30 last tasks
 -- ARGV: 1 id, 2 the next time as it was read, 3 the time after that or 'never', 4 '1' to skip while the last task lives,
---       5 queue; for each task: id, priority, text, group as JSON or ''
+--       5 queue; for each task: id, priority, text, its unique rule and group as JSON, or ''
 -- returns: 'fired', 'skipped' or 'raced'
 -- Safe to repeat: the second run finds the next time changed.
 local call = redis.call
@@ -703,7 +724,7 @@ local function clock()
   local t = call('TIME')
   return t[1] * 1000 + math.floor(t[2] / 1000)
 end
--- What moves besides the task itself: its group, its unique key, its parent. All of it is per queue, in declared keys.
+-- What moves besides the task itself: its group, its unique key, its parent. All of it is in declared keys.
 
 -- The earliest time a rate lets the next task pass; takes the place.
 local function slot(rate, key, earliest)
@@ -780,23 +801,28 @@ local function place(t, now)
   call('ZADD', MK, 0, '0')
 end
 
--- The value of a unique key is until, holder and next, one a line.
+-- The value of a unique key is until, holder, next and their queue, one a line.
+local function unique_value(untilMs, holder, next, queue)
+  return untilMs .. '\\n' .. holder .. '\\n' .. next .. '\\n' .. queue
+end
+
 local function unique_of(key)
   local value = call('HGET', UQ, key)
   if not value then return nil end
-  local untilMs, holder, next = string.match(value, '^([^\\n]*)\\n([^\\n]*)\\n(.*)$')
-  return tonumber(untilMs), holder, next
+  local untilMs, holder, next, queue = string.match(value, '^([^\\n]*)\\n([^\\n]*)\\n([^\\n]*)\\n(.*)$')
+  return tonumber(untilMs), holder, next, queue
 end
 
 local function release_unique(key, id, now)
-  local untilMs, holder, next = unique_of(key)
+  local untilMs, holder, next, queue = unique_of(key)
   if not holder then return end
   if holder ~= id then
-    if next == id then call('HSET', UQ, key, untilMs .. '\\n' .. holder .. '\\n') end
+    if next == id then call('HSET', UQ, key, unique_value(untilMs, holder, '', queue)) end
     return
   end
   if next ~= '' then
-    call('HSET', UQ, key, '0\\n' .. next .. '\\n')
+    -- It is of the same queue: only there one waits for a key.
+    call('HSET', UQ, key, unique_value(0, next, '', queue))
     local waiting = call('HGET', UN, next)
     if waiting then
       call('HDEL', UN, next)
@@ -817,6 +843,55 @@ local function release(e, now, admitted, result, failed)
     call('HSET', OB, e.i, cjson.encode({ parent = e.p.id, result = result, fatal = fatal }))
   end
 end
+-- Unique keys of tasks that come in. They are the partition's, so that a key is one over all its queues.
+
+-- The key is taken: returns the id that stands for the task, or nil when it was put in as the next.
+local function collide(s, t, blob, taken)
+  local holder, next = taken.holder, taken.next
+  -- What waits in another queue stays as it is: its places are not among the keys of this script.
+  if s.u.mode ~= 'replace' or taken.queue ~= taken.by then return holder end
+  if call('HEXISTS', JOBS, holder) == 0 or call('HEXISTS', RES, holder) == 1 then return holder end
+  if call('HEXISTS', OWN, holder) == 1 then
+    if next ~= '' then
+      call('HSET', JOBS, next, blob)
+      t.i = next
+      call('HSET', UN, next, cjson.encode(t))
+      return next
+    end
+    call('HSET', JOBS, t.i, blob)
+    call('HSET', UN, t.i, cjson.encode(t))
+    call('HSET', UQ, s.u.key, unique_value(taken.untilMs, holder, t.i, taken.queue))
+    return nil
+  end
+  -- It has not started: it is taken out of its place and put in anew.
+  local mark = call('HGET', GM, holder)
+  local admitted = not mark
+  if mark and string.sub(mark, 1, 1) == 'H' then call('ZREM', GZ, string.sub(mark, 2)) end
+  call('HDEL', GM, holder)
+  for p = 0, 2 do
+    call('ZREM', DLY, p .. ':' .. holder, p .. 'g' .. holder)
+    call('LREM', W[p + 1], 1, holder)
+  end
+  if t.g and admitted then leave(t.g, taken.now) end
+  call('HSET', JOBS, holder, blob)
+  t.i = holder
+  if tonumber(call('HGET', DEP, holder) or '0') == 0 then place(t, taken.now) end
+  return holder
+end
+
+-- Takes the key of a new task. Returns the id that stands for it if it is not new, and whether it waits for the key.
+local function take_key(s, t, blob, queue, now)
+  local untilMs, holder, next, of = unique_of(s.u.key)
+  local live = holder and (untilMs > now or (call('HEXISTS', JOBS, holder) == 1 and call('HEXISTS', RES, holder) == 0))
+  if live and holder ~= t.i then
+    local taken = { untilMs = untilMs, holder = holder, next = next, queue = of, by = queue, now = now }
+    return collide(s, t, blob, taken), true
+  end
+  if not live then
+    call('HSET', UQ, s.u.key, unique_value(s.u.forMs > 0 and now + s.u.forMs or 0, t.i, '', queue))
+  end
+  return nil, false
+end
 local now = clock()
 local id = ARGV[1]
 local score = call('ZSCORE', KEYS[29], id)
@@ -832,12 +907,18 @@ if ARGV[4] == '1' then
   if last and call('HEXISTS', JOBS, last) == 1 and call('HEXISTS', RES, last) == 0 then return 'skipped' end
 end
 for i = 6, #ARGV, 4 do
-  if call('HSETNX', JOBS, ARGV[i], ARGV[i + 2]) == 1 then
-    local group = ARGV[i + 3]
-    place({ i = ARGV[i], p = tonumber(ARGV[i + 1]), g = group ~= '' and cjson.decode(group) or nil }, now)
-    call('HINCRBY', ST, 'e:' .. ARGV[5], 1)
+  local task, blob, s = ARGV[i], ARGV[i + 2], ARGV[i + 3] ~= '' and cjson.decode(ARGV[i + 3]) or {}
+  local stands = nil
+  if call('HEXISTS', JOBS, task) == 0 then
+    local t, waits = { i = task, p = tonumber(ARGV[i + 1]), g = s.g }, false
+    if s.u then stands, waits = take_key(s, t, blob, ARGV[5], now) end
+    if not stands then
+      call('HSET', JOBS, task, blob)
+      if not waits then place(t, now) end
+      call('HINCRBY', ST, 'e:' .. ARGV[5], 1)
+    end
   end
-  if ARGV[3] ~= 'never' then call('HSET', KEYS[30], id, ARGV[i]) end
+  if ARGV[3] ~= 'never' then call('HSET', KEYS[30], id, stands or task) end
 end
 return 'fired'
 `,
@@ -1001,7 +1082,7 @@ return back
 
 export const reviveScript: EmbeddedScript = {
   name: 'revive',
-  sha1: 'de49602b2cab53edb09ed424326047175dda8e99',
+  sha1: '418c51eafe3c68fa2f32cebc82c83f5deb7ec818',
   source: `-- Puts dead letters of one queue back, with fresh attempts.
 -- KEYS: those of base.lua
 -- ARGV: for each task: id, priority, group as JSON or ''
@@ -1019,7 +1100,7 @@ local function clock()
   local t = call('TIME')
   return t[1] * 1000 + math.floor(t[2] / 1000)
 end
--- What moves besides the task itself: its group, its unique key, its parent. All of it is per queue, in declared keys.
+-- What moves besides the task itself: its group, its unique key, its parent. All of it is in declared keys.
 
 -- The earliest time a rate lets the next task pass; takes the place.
 local function slot(rate, key, earliest)
@@ -1096,23 +1177,28 @@ local function place(t, now)
   call('ZADD', MK, 0, '0')
 end
 
--- The value of a unique key is until, holder and next, one a line.
+-- The value of a unique key is until, holder, next and their queue, one a line.
+local function unique_value(untilMs, holder, next, queue)
+  return untilMs .. '\\n' .. holder .. '\\n' .. next .. '\\n' .. queue
+end
+
 local function unique_of(key)
   local value = call('HGET', UQ, key)
   if not value then return nil end
-  local untilMs, holder, next = string.match(value, '^([^\\n]*)\\n([^\\n]*)\\n(.*)$')
-  return tonumber(untilMs), holder, next
+  local untilMs, holder, next, queue = string.match(value, '^([^\\n]*)\\n([^\\n]*)\\n([^\\n]*)\\n(.*)$')
+  return tonumber(untilMs), holder, next, queue
 end
 
 local function release_unique(key, id, now)
-  local untilMs, holder, next = unique_of(key)
+  local untilMs, holder, next, queue = unique_of(key)
   if not holder then return end
   if holder ~= id then
-    if next == id then call('HSET', UQ, key, untilMs .. '\\n' .. holder .. '\\n') end
+    if next == id then call('HSET', UQ, key, unique_value(untilMs, holder, '', queue)) end
     return
   end
   if next ~= '' then
-    call('HSET', UQ, key, '0\\n' .. next .. '\\n')
+    -- It is of the same queue: only there one waits for a key.
+    call('HSET', UQ, key, unique_value(0, next, '', queue))
     local waiting = call('HGET', UN, next)
     if waiting then
       call('HDEL', UN, next)
@@ -1190,7 +1276,7 @@ return {
 
 export const turnScript: EmbeddedScript = {
   name: 'turn',
-  sha1: 'e9bd2efff171a7c5fa2d3c3afc558fed7f3f5291',
+  sha1: 'e6f1f3acfb90d1a51d597757c50653de6dc9dd77',
   source: `-- One exchange of a worker with a queue: settles what is done, lets in what is due, claims more.
 -- KEYS: those of base.lua; without groups, unique keys and parents only the first 14
 -- ARGV: 1 worker, 2 queue, 3 number of the turn, 4 '1' when it is sent again, 5 lease in ms or 0, 6 want,
@@ -1213,7 +1299,7 @@ local function clock()
   local t = call('TIME')
   return t[1] * 1000 + math.floor(t[2] / 1000)
 end
--- What moves besides the task itself: its group, its unique key, its parent. All of it is per queue, in declared keys.
+-- What moves besides the task itself: its group, its unique key, its parent. All of it is in declared keys.
 
 -- The earliest time a rate lets the next task pass; takes the place.
 local function slot(rate, key, earliest)
@@ -1290,23 +1376,28 @@ local function place(t, now)
   call('ZADD', MK, 0, '0')
 end
 
--- The value of a unique key is until, holder and next, one a line.
+-- The value of a unique key is until, holder, next and their queue, one a line.
+local function unique_value(untilMs, holder, next, queue)
+  return untilMs .. '\\n' .. holder .. '\\n' .. next .. '\\n' .. queue
+end
+
 local function unique_of(key)
   local value = call('HGET', UQ, key)
   if not value then return nil end
-  local untilMs, holder, next = string.match(value, '^([^\\n]*)\\n([^\\n]*)\\n(.*)$')
-  return tonumber(untilMs), holder, next
+  local untilMs, holder, next, queue = string.match(value, '^([^\\n]*)\\n([^\\n]*)\\n([^\\n]*)\\n(.*)$')
+  return tonumber(untilMs), holder, next, queue
 end
 
 local function release_unique(key, id, now)
-  local untilMs, holder, next = unique_of(key)
+  local untilMs, holder, next, queue = unique_of(key)
   if not holder then return end
   if holder ~= id then
-    if next == id then call('HSET', UQ, key, untilMs .. '\\n' .. holder .. '\\n') end
+    if next == id then call('HSET', UQ, key, unique_value(untilMs, holder, '', queue)) end
     return
   end
   if next ~= '' then
-    call('HSET', UQ, key, '0\\n' .. next .. '\\n')
+    -- It is of the same queue: only there one waits for a key.
+    call('HSET', UQ, key, unique_value(0, next, '', queue))
     local waiting = call('HGET', UN, next)
     if waiting then
       call('HDEL', UN, next)

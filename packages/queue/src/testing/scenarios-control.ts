@@ -244,4 +244,45 @@ export const controlScenarios: readonly ConformanceScenario[] = [
       });
     },
   },
+  {
+    name: 'a unique key is one in its namespace: a second queue gets the task of the first, and replaces nothing there',
+    async run({ manager }) {
+      const queue = await manager({ queues: ['a', 'b'] });
+      queue.registerTaskHandler('u', async (n: unknown) => n);
+      for (const mode of ['reject', 'replace', 'throttle'] as const) {
+        const unique = { key: `key ${mode}`, mode, ...(mode === 'throttle' ? { for: 60_000 } : {}) };
+        const first = await queue.enqueueTask('u', 1, { queue: 'a', unique });
+        const second = await queue.enqueueTask('u', 2, { queue: 'b', unique });
+        same([second.duplicate, second.id === first.id], [true, true], mode);
+      }
+      same(
+        (await queue.inspectQueues(['a', 'b'])).map(({ states }) => states.waiting),
+        [3, 0],
+        'waiting per queue',
+      );
+      const pool = await queue.startWorkers(1);
+      await queue.whenIdle();
+      const unique = { key: 'key reject', mode: 'reject' } as const;
+      const free = await queue.enqueueTask('u', 3, { queue: 'b', unique });
+      same([free.duplicate, await free.result()], [false, 3], 'released for every queue');
+      await pool.close();
+    },
+  },
+  {
+    name: 'a fire of a schedule whose unique key is taken enqueues nothing',
+    async run({ manager }) {
+      const queue = await manager();
+      const unique = { key: 'one at a time', mode: 'reject' } as const;
+      const holder = await queue.enqueueTask('held', 1, { delay: 60_000, unique });
+      await queue.schedules.upsert('s', { every: 100 }, 'fired', 1, { unique });
+      await queue.startWorkers(1);
+      const before = await queue.schedules.list();
+      await eventually(async () => {
+        const [now] = await queue.schedules.list();
+        return (now?.nextAt.getTime() ?? 0) >= (before[0]?.nextAt.getTime() ?? 0) + 300;
+      });
+      const [info] = await queue.inspectQueues(['default']);
+      same([info?.totals.enqueued, await holder.status()], [1, 'delayed'], 'only the holder');
+    },
+  },
 ];

@@ -5,6 +5,7 @@
 -- Safe to repeat: an id that is there with the same text was added by an earlier run of the same call.
 -- @include base
 -- @include links
+-- @include unique
 
 local queue, n = ARGV[1], tonumber(ARGV[2])
 local special = ARGV[3] ~= '' and cjson.decode(ARGV[3]) or nil
@@ -13,37 +14,6 @@ local ids = {}
 for i = 1, n do ids[i] = ARGV[4 * i] end
 local existing = call('HMGET', JOBS, unpack(ids))
 local reply, blobs, lists, delayed, seen, added = {}, {}, { {}, {}, {} }, {}, {}, 0
-
--- A task whose unique key is taken: returns the id that stands for it, or nil when it was put in as the next.
-local function collide(s, t, blob, holder, next, untilMs)
-  if s.u.mode ~= 'replace' or call('HEXISTS', JOBS, holder) == 0 or call('HEXISTS', RES, holder) == 1 then return holder end
-  if call('HEXISTS', OWN, holder) == 1 then
-    if next ~= '' then
-      call('HSET', JOBS, next, blob)
-      t.i = next
-      call('HSET', UN, next, cjson.encode(t))
-      return next
-    end
-    call('HSET', JOBS, t.i, blob)
-    call('HSET', UN, t.i, cjson.encode(t))
-    call('HSET', UQ, s.u.key, untilMs .. '\n' .. holder .. '\n' .. t.i)
-    return nil
-  end
-  -- It has not started: it is taken out of its place and put in anew.
-  local mark = call('HGET', GM, holder)
-  local admitted = not mark
-  if mark and string.sub(mark, 1, 1) == 'H' then call('ZREM', GZ, string.sub(mark, 2)) end
-  call('HDEL', GM, holder)
-  for p = 0, 2 do
-    call('ZREM', DLY, p .. ':' .. holder, p .. 'g' .. holder)
-    call('LREM', W[p + 1], 1, holder)
-  end
-  if t.g and admitted then leave(t.g, now) end
-  call('HSET', JOBS, holder, blob)
-  t.i = holder
-  if tonumber(call('HGET', DEP, holder) or '0') == 0 then place(t, now) end
-  return holder
-end
 
 for i = 1, n do
   local id, prio, when, blob = ids[i], tonumber(ARGV[4 * i + 1]), ARGV[4 * i + 2], ARGV[4 * i + 3]
@@ -58,19 +28,7 @@ for i = 1, n do
     local t = { i = id, p = prio, a = at, g = s.g }
     local stands = nil
     local held = false
-    if s.u then
-      local untilMs, holder, next = unique_of(s.u.key)
-      local taken = holder and (untilMs > now or (call('HEXISTS', JOBS, holder) == 1 and call('HEXISTS', RES, holder) == 0))
-      if taken then
-        if holder == id then taken = false else
-          stands = collide(s, t, blob, holder, next, untilMs)
-          held = true
-        end
-      end
-      if not taken then
-        call('HSET', UQ, s.u.key, (s.u.forMs > 0 and now + s.u.forMs or 0) .. '\n' .. id .. '\n')
-      end
-    end
+    if s.u then stands, held = take_key(s, t, blob, queue, now) end
     reply[i] = stands or ''
     if not stands then
       added = added + 1

@@ -1,4 +1,4 @@
--- What moves besides the task itself: its group, its unique key, its parent. All of it is per queue, in declared keys.
+-- What moves besides the task itself: its group, its unique key, its parent. All of it is in declared keys.
 
 -- The earliest time a rate lets the next task pass; takes the place.
 local function slot(rate, key, earliest)
@@ -75,23 +75,28 @@ local function place(t, now)
   call('ZADD', MK, 0, '0')
 end
 
--- The value of a unique key is until, holder and next, one a line.
+-- The value of a unique key is until, holder, next and their queue, one a line.
+local function unique_value(untilMs, holder, next, queue)
+  return untilMs .. '\n' .. holder .. '\n' .. next .. '\n' .. queue
+end
+
 local function unique_of(key)
   local value = call('HGET', UQ, key)
   if not value then return nil end
-  local untilMs, holder, next = string.match(value, '^([^\n]*)\n([^\n]*)\n(.*)$')
-  return tonumber(untilMs), holder, next
+  local untilMs, holder, next, queue = string.match(value, '^([^\n]*)\n([^\n]*)\n([^\n]*)\n(.*)$')
+  return tonumber(untilMs), holder, next, queue
 end
 
 local function release_unique(key, id, now)
-  local untilMs, holder, next = unique_of(key)
+  local untilMs, holder, next, queue = unique_of(key)
   if not holder then return end
   if holder ~= id then
-    if next == id then call('HSET', UQ, key, untilMs .. '\n' .. holder .. '\n') end
+    if next == id then call('HSET', UQ, key, unique_value(untilMs, holder, '', queue)) end
     return
   end
   if next ~= '' then
-    call('HSET', UQ, key, '0\n' .. next .. '\n')
+    -- It is of the same queue: only there one waits for a key.
+    call('HSET', UQ, key, unique_value(0, next, '', queue))
     local waiting = call('HGET', UN, next)
     if waiting then
       call('HDEL', UN, next)
