@@ -14,6 +14,7 @@ import { BackendDeadLetters } from './dead-letters.ts';
 import { QueueError } from './errors.ts';
 import type { QueueEvents } from './events.ts';
 import { chainToFlow, flatten, planFlow, type FlowNode, type FlowTask, type PlannedNode } from './flows.ts';
+import { defineGauges } from './gauges.ts';
 import { Inspector, type QueueInfo } from './inspect.ts';
 import { QueueMetrics, type QueueStats } from './metrics.ts';
 import {
@@ -62,6 +63,7 @@ export class Manager extends IsolatedEmitter<QueueEvents> implements QueueManage
   readonly #processWide: boolean;
   #scheduler: Scheduler | undefined;
   #listenerErrors = 0;
+  readonly #closed = new AbortController();
   #closing: Promise<void> | undefined;
 
   constructor(options: ResolvedQueueOptions, backend: Backend, processWide: boolean) {
@@ -97,8 +99,16 @@ export class Manager extends IsolatedEmitter<QueueEvents> implements QueueManage
       async (name, payload, task) => {
         this.#assertOpen();
         await this.#producer.prepare({ name, payload, options: task });
+        // Whoever makes a schedule also sees to it, so that it fires before any worker is there.
+        this.#scheduler ??= this.#startScheduler();
       },
     );
+    defineGauges({
+      metrics: options.metrics,
+      signal: this.#closed.signal,
+      // Rates are of the last look of whoever asks; a scrape must not be one.
+      inspect: async () => new Inspector().info(await backend.counts(await this.#queues())),
+    });
     this.#upkeep = new Upkeep(backend, this.#background, options, ({ id, queue }) => {
       this.#metrics.stalled(queue);
       this.emit('stalled', { id, queue });
@@ -316,6 +326,7 @@ export class Manager extends IsolatedEmitter<QueueEvents> implements QueueManage
   async #close(timeoutMs: number): Promise<void> {
     const { clock } = this.#options;
     const deadline = clock.monotonic() + timeoutMs;
+    this.#closed.abort();
     this.#upkeep.close();
     this.#scheduler?.close();
     await this.#workers.close(Math.max(0, timeoutMs - Math.min(500, timeoutMs / 5)));

@@ -123,6 +123,8 @@ export class QueueMetrics {
     if (outcome.kind === 'retry') {
       this.totals.retried += 1;
       this.#sink.retries.inc({ ...labels, reason: outcome.counted ? 'error' : 'later' });
+      const failure = task.stopped?.cause === 'timeout' ? 'timeout' : 'failed';
+      this.#sink.duration.observe({ ...labels, outcome: failure }, durationMs / 1_000);
       return;
     }
     this.totals[outcome.kind] += 1;
