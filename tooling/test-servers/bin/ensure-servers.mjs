@@ -2,7 +2,7 @@
 /**
  * Makes sure that the servers which the tests start are installed:
  *
- *     node tooling/test-servers/bin/ensure-servers.mjs [redis] [rabbitmq] [postgres] [mariadb] [prometheus] [alertmanager] [chromium]
+ *     node tooling/test-servers/bin/ensure-servers.mjs [redis] [rabbitmq] [postgres] [mariadb] [prometheus] [alertmanager] [pushgateway] [chromium]
  *
  * Without names it checks all. What is missing is installed by apt-get when that is allowed (root, or sudo
  * without a password); else it prints what to install and exits with 1. It needs nothing but Node, so that
@@ -46,6 +46,7 @@ const SERVERS = {
   mariadb: { packages: ['mariadb-server-core'], binaries: ['mariadbd', 'mariadb-install-db'] },
   prometheus: { packages: ['prometheus'], binaries: ['prometheus', 'promtool'] },
   alertmanager: { packages: ['prometheus-alertmanager'], binaries: ['prometheus-alertmanager'] },
+  pushgateway: { packages: ['prometheus-pushgateway'], binaries: ['prometheus-pushgateway'] },
   chromium: { packages: ['chromium'], binaries: ['chromium'] },
 };
 

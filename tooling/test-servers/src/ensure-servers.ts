@@ -10,6 +10,7 @@ export type ServerName =
   | 'mariadb'
   | 'prometheus'
   | 'alertmanager'
+  | 'pushgateway'
   | 'chromium';
 
 /**

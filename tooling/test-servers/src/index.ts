@@ -31,6 +31,7 @@ export {
   promtoolPath,
   startAlertmanager,
   startPrometheus,
+  startPushgateway,
   type MonitoringOptions,
   type MonitoringServer,
 } from './prometheus/prometheus-server.ts';

@@ -4,7 +4,14 @@ import { join } from 'node:path';
 
 import { expect, test } from 'vitest';
 
-import { chromiumPath, eventually, promtoolPath, startAlertmanager, startPrometheus } from '../src/index.ts';
+import {
+  chromiumPath,
+  eventually,
+  promtoolPath,
+  startAlertmanager,
+  startPrometheus,
+  startPushgateway,
+} from '../src/index.ts';
 
 const ALERTS = `
 route: { receiver: nobody }
@@ -59,4 +66,12 @@ test('a wrong configuration fails the start with what the server said', async ()
 test('promtool and Chromium are found', () => {
   expect(existsSync(promtoolPath())).toBe(true);
   expect(execFileSync(chromiumPath(), ['--version'], { encoding: 'utf8' })).toMatch(/^Chromium \d+/);
+});
+
+test('a private Pushgateway takes what is pushed and shows it', async () => {
+  await using gateway = await startPushgateway();
+  const pushed = await fetch(`${gateway.url}/metrics/job/j`, { method: 'PUT', body: 'm 1\n' });
+  expect(pushed.ok).toBe(true);
+  const shown = await fetch(`${gateway.url}/metrics`);
+  expect(await shown.text()).toContain('m{instance="",job="j"} 1');
 });

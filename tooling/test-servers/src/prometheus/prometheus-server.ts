@@ -56,6 +56,19 @@ export async function startAlertmanager(options: MonitoringOptions): Promise<Mon
   });
 }
 
+/** Starts a private Pushgateway; it has no configuration. */
+export async function startPushgateway(): Promise<ServerProcess & { readonly url: string }> {
+  const server = await startServer({
+    name: 'pushgateway',
+    plan: ({ port }) => ({
+      command: findBinary('prometheus-pushgateway', 'pushgateway'),
+      args: [`--web.listen-address=127.0.0.1:${port}`],
+      isReady: async ({ log }) => log().includes('Listening on') && isReady(port),
+    }),
+  });
+  return Object.assign(server, { url: `http://${server.host}:${server.port}` });
+}
+
 interface MonitoringProgram {
   readonly name: string;
   readonly command: string;
