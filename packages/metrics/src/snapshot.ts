@@ -10,6 +10,8 @@ export interface SampleSnapshot {
   readonly name: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly value: number;
+  /** The last traced measurement behind a counter or a bucket. */
+  readonly exemplar?: Exemplar | undefined;
 }
 
 /** One metric and all its samples. */
@@ -18,11 +20,6 @@ export interface MetricSnapshot {
   readonly help: string;
   readonly type: MetricType | 'unknown';
   readonly samples: readonly SampleSnapshot[];
-  /** Exemplars by the series that they are shown with. */
-  readonly exemplars: readonly {
-    readonly labels: Readonly<Record<string, string>>;
-    readonly exemplars: readonly Exemplar[];
-  }[];
   /** Native histograms by their labels, where the metric keeps them. */
   readonly natives: readonly {
     readonly labels: Readonly<Record<string, string>>;
@@ -44,24 +41,21 @@ export function snapshotOf(
 function familySnapshot({ family }: Extract<Collected, { family: unknown }>): MetricSnapshot {
   const samples: SampleSnapshot[] = [];
   const natives: MetricSnapshot['natives'][number][] = [];
-  const exemplars: MetricSnapshot['exemplars'][number][] = [];
   for (const series of family.series) {
     const labels = family.labelsOf(series);
     let sum = 0;
+    let bucket = 0;
     family.samples(series, (suffix, extra, value) => {
       if (suffix === '_sum') sum = value;
       const own = extra === undefined ? labels : { ...labels, [extra[0]]: extra[1] };
-      samples.push({ name: family.name + suffix, labels: own, value });
+      const traced = suffix === '' || suffix === '_bucket' ? series.exemplars?.[bucket++] : undefined;
+      const sample = { name: family.name + suffix, labels: own, value };
+      samples.push(traced === undefined ? sample : { ...sample, exemplar: traced });
     });
-    if (series.exemplars !== undefined) {
-      const taken = series.exemplars.filter((exemplar) => exemplar !== undefined);
-      const name = family.type === 'histogram' ? `${family.name}_bucket` : family.name;
-      exemplars.push({ labels: { ...labels, __name__: name }, exemplars: taken });
-    }
     const { native: histogram } = series as Partial<HistogramSeries>;
     if (histogram !== undefined) natives.push({ labels, sum, histogram });
   }
-  return { name: family.name, help: family.help, type: family.type, samples, natives, exemplars };
+  return { name: family.name, help: family.help, type: family.type, samples, natives };
 }
 
 function foreignSnapshot(
@@ -73,5 +67,5 @@ function foreignSnapshot(
     const own = Object.entries({ ...defaults, ...labels }).map(([name, of]) => [name, String(of)] as const);
     return { name: metricName ?? foreign.name, labels: Object.fromEntries(own), value };
   });
-  return { name: foreign.name, help: foreign.help, type, samples, natives: [], exemplars: [] };
+  return { name: foreign.name, help: foreign.help, type, samples, natives: [] };
 }

@@ -1,4 +1,5 @@
 import { ProtoWriter } from '../proto-writer.ts';
+import type { Exemplar } from '../instruments/exemplars.ts';
 import { ZERO_THRESHOLD, type BucketRun, type NativeHistogram } from '../instruments/native-histogram.ts';
 
 /** One sample to be written: labels with `__name__`, milliseconds since the epoch. */
@@ -6,6 +7,7 @@ export interface WriteSample {
   readonly labels: Readonly<Record<string, string>>;
   readonly value: number;
   readonly time: number;
+  readonly exemplar?: Exemplar | undefined;
 }
 
 /** Encodes `prometheus.WriteRequest`, one series a sample, with sorted labels as the receivers demand. */
@@ -14,10 +16,11 @@ export function encodeWriteRequest(
   natives: readonly NativeSample[] = [],
 ): Buffer {
   const writer = new ProtoWriter(64 * 1_024);
-  for (const { labels, value, time } of samples) {
+  for (const { labels, value, time, exemplar } of samples) {
     writer.message(1, () => {
       writeLabels(writer, labels);
       writer.message(2, () => writer.double(1, value).uint(2, time));
+      if (exemplar !== undefined) writeExemplar(writer, exemplar);
     });
   }
   for (const { labels, sum, histogram, time } of natives) {
@@ -43,6 +46,13 @@ function writeLabels(writer: ProtoWriter, labels: Readonly<Record<string, string
     // To Prometheus an empty label is none.
     if (value !== '') writer.message(1, () => writer.string(1, name).string(2, value));
   }
+}
+
+function writeExemplar(writer: ProtoWriter, { labels, value, timestamp }: Exemplar): void {
+  writer.message(3, () => {
+    writeLabels(writer, labels);
+    writer.double(2, value).uint(3, Math.round(timestamp * 1_000));
+  });
 }
 
 // prometheus.Histogram: counts and spans as in the exposition, with field numbers of its own.

@@ -124,9 +124,13 @@ class DefaultStore implements TimeSeriesStore {
   }
 
   exemplars(): readonly ExemplarSeries[] {
-    return [...this.#samplers].flatMap(({ snapshot, labels }) =>
-      snapshot.flatMap(({ exemplars }) =>
-        exemplars.map((one) => ({ ...one, labels: { ...labels, ...one.labels } })),
+    return [...this.#samplers].flatMap(({ snapshot, labels: extra }) =>
+      snapshot.flatMap(({ samples }) =>
+        samples.flatMap(({ name, labels, exemplar }) =>
+          exemplar === undefined
+            ? []
+            : [{ labels: { ...extra, ...labels, __name__: name }, exemplars: [exemplar] }],
+        ),
       ),
     );
   }
