@@ -98,7 +98,8 @@ class Connection implements RedisConnection {
 
   duplicate(overrides: object = {}): RedisLike {
     const made = isRedisCluster(this.client)
-      ? this.client.duplicate([], { redisOptions: overrides })
+      ? // ioredis 5 takes these in place of the cluster's own, which hold its password; ioredis 6 merges them itself.
+        this.client.duplicate([], { redisOptions: { ...this.client.options?.redisOptions, ...overrides } })
       : this.client.duplicate(overrides);
     return this.#adopt(made);
   }

@@ -31,6 +31,7 @@ export interface RedisClientLike extends RedisLike {
 /** A Cluster client; note that its `duplicate` takes the options second. */
 export interface RedisClusterLike extends RedisLike {
   readonly isCluster: boolean;
+  readonly options?: { readonly redisOptions?: object | undefined };
   nodes(role?: 'all' | 'master' | 'slave'): RedisLike[];
   duplicate(nodes?: never[], override?: object): RedisLike;
 }
