@@ -5,6 +5,7 @@ import {
   type HealthCheckManager,
 } from '@xiaoke/health';
 import type { Platform } from './platform.ts';
+import type { Settings } from './settings.ts';
 
 /** The parts that are looked at. */
 export type HealthParts = Pick<
@@ -36,12 +37,26 @@ export function createServiceHealth({
       health.registerCustomChecker('database', async () => void (await database.query('SELECT 1')));
     else health.registerDatabaseChecker('database', url);
   }
-  const redis =
-    settings.messaging.redis.url ?? settings.distributed_lock.redis_url ?? settings.cache.redis_url;
-  if (redisCheck.enabled && redis !== undefined) health.registerRedisChecker('redis', redis);
+  if (redisCheck.enabled) {
+    for (const [name, url] of redisServers(settings)) health.registerRedisChecker(name, url);
+  }
   health.registerIndicator(queue.healthIndicator());
   health.registerIndicator(locks.healthIndicator());
   health.registerIndicator(cache.healthIndicator(), { config: { critical: false } });
   health.registerIndicator(config.healthIndicator(), { config: { critical: false } });
   return health;
+}
+
+/** Every Redis the service uses, once: `redis` where one serves all, else named after who uses it. */
+function redisServers({ messaging, distributed_lock, cache, dynamic_config }: Settings): Map<string, string> {
+  const users = Object.entries({
+    queue: messaging.redis.url,
+    locks: distributed_lock.redis_url,
+    cache: cache.redis_url,
+    config: dynamic_config.redis_url,
+  }).flatMap(([user, url]) => (url === undefined ? [] : [[user, url] as const]));
+  const urls = new Set(users.map(([, url]) => url));
+  if (urls.size <= 1) return new Map([...urls].map((url) => ['redis', url]));
+  const names = [...urls].map((url) => users.filter(([, own]) => own === url).map(([user]) => user));
+  return new Map([...urls].map((url, index) => [`redis_${names[index]?.join('_') ?? ''}`, url]));
 }

@@ -1,0 +1,25 @@
+import { startRedis } from '@xiaoke/test-servers';
+import { expect, test } from 'vitest';
+import { startService } from '../src/service.ts';
+import { AT_ONCE, Client } from './support/client.ts';
+
+async function checksOf(env: Record<string, string>): Promise<string[]> {
+  const service = await startService({ port: 0, env: { ...AT_ONCE, ...env } });
+  try {
+    const report = await new Client(service.url).json<{ checks: Record<string, unknown> }>('/healthz');
+    return Object.keys(report.checks).filter((name) => name.startsWith('redis'));
+  } finally {
+    await service.close();
+  }
+}
+
+test('every Redis the service uses is checked, once, and named after who uses it', async () => {
+  await using first = await startRedis();
+  await using second = await startRedis();
+  expect(await checksOf({})).toEqual([]);
+  expect(await checksOf({ REDIS_URL: first.url })).toEqual(['redis']);
+  expect(await checksOf({ REDIS_URL: first.url, XIAOKE_CACHE__REDIS_URL: second.url })).toEqual([
+    'redis_queue_locks_config',
+    'redis_cache',
+  ]);
+});
