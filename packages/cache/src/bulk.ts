@@ -1,10 +1,11 @@
-import { abortable, sleep } from '@xiaoke/core';
+import { abortable, sleep, withTimeout } from '@xiaoke/core';
 import type { BatchLoader } from './cache-manager.ts';
 import type { Place } from './capture.ts';
 import type { Engine } from './engine.ts';
-import { LoaderTimeoutError } from './errors.ts';
+import { CacheError, LoaderTimeoutError } from './errors.ts';
 import { Flight } from './flight.ts';
 import { Keeper } from './keeper.ts';
+import { Spares } from './spare.ts';
 import { checkTags, resolveLifetime, type Lifetime, type LoadOptions } from './lifetime.ts';
 import type { Claim, Found, Lease } from './second-tier.ts';
 
@@ -27,10 +28,12 @@ const POLL = 10;
 export class Bulk {
   readonly #engine: Engine;
   readonly #keeper: Keeper;
+  readonly #spares: Spares;
 
   constructor(engine: Engine) {
     this.#engine = engine;
     this.#keeper = new Keeper(engine);
+    this.#spares = new Spares(engine);
   }
 
   async getMany(places: readonly Place[]): Promise<Map<string, unknown>> {
@@ -65,7 +68,7 @@ export class Bulk {
     }
     if (mine.length > 0) this.#engine.background.run(() => this.#run(mine, batch), 'load a batch of values');
     if (stale.length > 0) this.#refresh(stale, batch);
-    const all = this.#collect(places, answers, waiting);
+    const all = this.#collect(places, answers, waiting, batch);
     return options?.signal === undefined ? all : abortable(all, options.signal);
   }
 
@@ -118,12 +121,16 @@ export class Bulk {
     return flight;
   }
 
+  // max-params: the whole state of one call
   async #collect(
     places: readonly Place[],
     answers: Map<string, unknown>,
     waiting: readonly { readonly place: Place; readonly flight: Flight }[],
+    { lifetime }: Batch,
   ): Promise<Map<string, unknown>> {
-    const outcomes = await Promise.allSettled(waiting.map(({ flight }) => flight.promise));
+    const outcomes = await Promise.allSettled(
+      waiting.map(({ flight }) => this.#spares.waitSoftly(flight, lifetime)),
+    );
     outcomes.forEach((outcome, i) => {
       const key = waiting[i]?.place.key;
       if (key !== undefined && outcome.status === 'fulfilled' && outcome.value !== undefined)
@@ -164,7 +171,7 @@ export class Bulk {
     if (found === undefined) tally.redisMisses += 1;
     else if (found.freshFor > 0 && !batch.refresh) {
       tally.redisHits += 1;
-      return this.#found(flight, found);
+      return this.#found(flight, found, batch);
     } else tally.redisStale += 1;
     const claim = await second.claim({
       place,
@@ -172,11 +179,11 @@ export class Bulk {
       lifetime: batch.lifetime,
       known: found?.stamp.toString(),
     });
-    return claim.kind === 'found' ? this.#found(flight, claim.found) : claim;
+    return claim.kind === 'found' ? this.#found(flight, claim.found, batch) : claim;
   }
 
-  #found(flight: Flight, found: Found): Claim {
-    this.#engine.adopt(flight.capture, found);
+  #found(flight: Flight, found: Found, { lifetime }: Batch): Claim {
+    this.#engine.adopt(flight.capture, found, lifetime);
     flight.resolve(found.value);
     return { kind: 'found', found };
   }
@@ -202,23 +209,32 @@ export class Bulk {
 
   async #load(granted: readonly Granted[], batch: Batch): Promise<void> {
     if (granted.length === 0) return;
+    granted[0]?.flight.controller.signal.throwIfAborted();
     const { time, tally } = this.#engine;
     const started = time.exact();
     tally.started += 1;
     const controller = new AbortController();
     this.#armTimeout(granted, batch, controller);
+    const missing = granted.map(({ flight }) => flight.capture.place.key);
     try {
-      const missing = granted.map(({ flight }) => flight.capture.place.key);
-      const values = await batch.loader(missing, { signal: controller.signal });
-      if (!(values instanceof Map)) throw new TypeError('The loader of getOrSetMany must give a Map');
-      const loadMs = time.exact() - started;
-      tally.loaded(loadMs);
-      tally.succeeded += 1;
-      await Promise.all(granted.map((one) => this.#settle(one, values, loadMs, batch)));
+      // Late, its callers are answered and its values still taken, for as long again; then it is given up.
+      const loading = Promise.resolve(batch.loader(missing, { signal: controller.signal }));
+      const { clock } = this.#engine.options;
+      const values = await withTimeout(loading, 2 * batch.lifetime.loaderTimeout, 'The load', {
+        clock,
+        ref: false,
+      });
+      if (!(values instanceof Map))
+        throw new CacheError('INVALID_VALUE', 'The loader of getOrSetMany must give a Map');
+      const durationMs = time.exact() - started;
+      if (!controller.signal.aborted)
+        this.#engine.loadEnded(missing, { durationMs, outcome: 'success', fenced: false });
+      await Promise.all(granted.map((one) => this.#settle(one, values, durationMs, batch)));
     } catch (error) {
-      tally.loaded(time.exact() - started);
-      tally.failed += 1;
-      await Promise.all(granted.map((one) => this.#fail(one, error)));
+      const durationMs = time.exact() - started;
+      if (!controller.signal.aborted)
+        this.#engine.loadEnded(missing, { durationMs, outcome: 'failure', fenced: false, error });
+      await Promise.all(granted.map((one) => this.#fail(one, error, batch)));
     }
   }
 
@@ -227,33 +243,43 @@ export class Bulk {
     { flight, lease }: Granted,
     values: ReadonlyMap<string, unknown>,
     loadMs: number,
-    { lifetime }: Batch,
+    batch: Batch,
   ): Promise<void> {
+    const { lifetime } = batch;
     const value = values.get(flight.capture.place.key);
-    if (value instanceof Error) return this.#fail({ flight, lease }, new KeyFailure(value));
+    if (value instanceof Error) return this.#fail({ flight, lease }, new KeyFailure(value), batch);
     const kept = await this.#keeper.keep(flight.capture, lease, { value, loadMs, lifetime });
     if (!kept) this.#engine.tally.fenced += 1;
     flight.resolve(value);
   }
 
   /** A stale value stands in for a failed load, where there is one. */
-  async #fail({ flight, lease }: Granted, error: unknown): Promise<void> {
+  async #fail({ flight, lease }: Granted, error: unknown, { lifetime }: Batch): Promise<void> {
     await lease?.release();
-    const spare = this.#engine.first.peek(flight.capture.place);
-    if (spare !== undefined && !spare.details.facts.failed) flight.resolve(spare.value);
-    else flight.reject(error);
+    this.#standIn(flight, error, lifetime);
+  }
+
+  #standIn(flight: Flight, error: unknown, lifetime: Lifetime): void {
+    try {
+      // Errors are not remembered for the keys of a batch: nobody could be told which of its keys it was.
+      flight.resolve(this.#spares.insteadOf(error, flight.capture, { ...lifetime, errorTtl: 0 }));
+    } catch (reason) {
+      flight.reject(reason);
+    }
   }
 
   #armTimeout(granted: readonly Granted[], { lifetime }: Batch, controller: AbortController): void {
     const { clock } = this.#engine.options;
     const error = new LoaderTimeoutError(lifetime.loaderTimeout);
     granted[0]?.flight.arm(clock, lifetime.loaderTimeout, () => {
-      this.#engine.tally.timedOut += 1;
+      const keys = granted.map(({ flight }) => flight.capture.place.key);
+      const durationMs = lifetime.loaderTimeout;
+      this.#engine.loadEnded(keys, { durationMs, outcome: 'timeout', fenced: false, error });
       controller.abort(error);
       for (const { flight, lease } of granted) {
         lease?.stopRenewing();
         flight.abandon(error);
-        flight.reject(error);
+        this.#standIn(flight, error, lifetime);
       }
     });
   }

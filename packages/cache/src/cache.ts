@@ -1,5 +1,4 @@
 import {
-  InvalidOptionError,
   toMilliseconds,
   type CloseOptions,
   type Decorator,
@@ -21,9 +20,9 @@ import type {
 } from './cache-manager.ts';
 import type { Place } from './capture.ts';
 import type { Engine } from './engine.ts';
-import { checkKey, CacheError } from './errors.ts';
+import { checkIterable, checkKey, CacheError } from './errors.ts';
 import type { CacheEvent, CacheListener } from './events.ts';
-import type { LoadOptions, SetOptions } from './lifetime.ts';
+import { checkLoadOptions, type LoadOptions, type SetOptions } from './lifetime.ts';
 import { Loading } from './loading.ts';
 import { checkNamespace } from './options.ts';
 import type { Scope } from './scope.ts';
@@ -66,7 +65,7 @@ export class Cache<V> implements CacheManager<V> {
 
   // The methods up to getOrSet are written for the hit: one lookup, one comparison, no promise of their own.
   getSync(key: string): V | undefined {
-    const stored = this.#engine.first.store.get(this.#scope.prefix + key);
+    const stored = this.#find(key);
     if (stored === undefined || !this.#isFresh(stored)) return this.#getSlowly(key);
     this.#engine.tally.memoryHits += 1;
     this.#engine.hit(key, 'memory', false);
@@ -74,6 +73,7 @@ export class Cache<V> implements CacheManager<V> {
   }
 
   peek(key: string): V | undefined {
+    checkIsText(key);
     const stored = this.#engine.first.store.peek(this.#scope.prefix + key);
     if (stored === undefined) return undefined;
     if (this.#isFresh(stored)) return stored.value as V;
@@ -83,13 +83,13 @@ export class Cache<V> implements CacheManager<V> {
   }
 
   get(key: string): Promise<V | undefined> {
-    const stored = this.#engine.first.store.get(this.#scope.prefix + key);
+    const stored = this.#find(key);
     if (stored !== undefined && this.#isFresh(stored)) return this.#hit(stored, key);
     return this.#get(key);
   }
 
   getOrSet(key: string, loader: Loader<V>, options?: LoadOptions): Promise<V> {
-    const stored = this.#engine.first.store.get(this.#scope.prefix + key);
+    const stored = this.#find(key);
     if (stored !== undefined && options?.refresh !== true && this.#isFresh(stored))
       return this.#hit(stored, key);
     return this.#getOrSet(key, loader, options);
@@ -150,11 +150,12 @@ export class Cache<V> implements CacheManager<V> {
 
   async warm(source: WarmSource<V>, options?: WarmOptions): Promise<WarmReport> {
     this.#engine.checkOpen();
-    return warm(this, source, this.#engine.options.clock, options);
+    return warm(this, source, this.#engine.options, options);
   }
 
   cached(template?: KeyTemplate | CachedOptions, options: CachedOptions = {}): Decorator {
     const cache = this as unknown as CacheManager;
+    checkLoadOptions(typeof template === 'object' ? template : options);
     if (typeof template === 'object')
       return cachedDecorator(cache, this.#scope.cachedNames, undefined, template);
     return cachedDecorator(cache, this.#scope.cachedNames, template, options);
@@ -165,7 +166,7 @@ export class Cache<V> implements CacheManager<V> {
   }
 
   resetStats(): void {
-    this.#engine.tally.reset();
+    this.#engine.resetStats();
   }
 
   async ready(options: { readonly timeout?: number | string } = {}): Promise<boolean> {
@@ -195,6 +196,11 @@ export class Cache<V> implements CacheManager<V> {
   #listen(events: Engine['events']): this {
     this.#engine.watchesHits = events.listenerCount('hit') > 0;
     return this;
+  }
+
+  // Joined to a prefix, anything would pass for a text.
+  #find(key: string): Stored | undefined {
+    return typeof key === 'string' ? this.#engine.first.store.get(this.#scope.prefix + key) : undefined;
   }
 
   #isFresh(stored: Stored): boolean {
@@ -246,14 +252,17 @@ export class Cache<V> implements CacheManager<V> {
   }
 
   #places(keys: Iterable<string>): readonly Place[] {
-    if (typeof keys === 'string') throw new InvalidOptionError('keys', 'must be a list of keys, not one key');
     const seen = new Set<string>();
-    for (const key of keys) {
+    for (const key of checkIterable(keys, 'keys')) {
       checkKey(key);
       seen.add(key);
     }
     return [...seen].map((key) => this.#place(key));
   }
+}
+
+function checkIsText(key: unknown): void {
+  if (typeof key !== 'string') checkKey(key);
 }
 
 function checkLoader(loader: unknown): void {

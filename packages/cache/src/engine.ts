@@ -1,11 +1,13 @@
-import { Background, IsolatedEmitter, type CloseOptions } from '@xiaoke/core';
+import { Background, IsolatedEmitter, noopMetrics, type CloseOptions } from '@xiaoke/core';
 import { Capture, Captures, type Place } from './capture.ts';
 import { CoarseTime } from './coarse-time.ts';
 import { CounterRegistry, type Counter } from './counters.ts';
 import { CacheError } from './errors.ts';
-import type { CacheEvents, Tier } from './events.ts';
-import { FirstTier } from './first-tier.ts';
+import type { CacheEvents, LoadEnd, Tier } from './events.ts';
+import { FirstTier, type Term } from './first-tier.ts';
 import { Flights } from './flight.ts';
+import type { Lifetime } from './lifetime.ts';
+import { CacheMetrics, type Filling } from './metrics.ts';
 import type { ResolvedCacheOptions } from './options.ts';
 import { Scope } from './scope.ts';
 import type { Found, SecondTier, SecondTierListener } from './second-tier.ts';
@@ -38,10 +40,13 @@ export class Engine {
   readonly first: FirstTier;
   readonly second: SecondTier | undefined;
   readonly tally: Tally = new Tally();
+  /** Undefined when nobody wants them. */
+  readonly metrics: CacheMetrics | undefined;
   closed = false;
   /** Whether anybody ever listened to hits; asking the emitter each time would cost half of what a hit does. */
   watchesHits = false;
   #closing: Promise<void> | undefined;
+  readonly #ended = new AbortController();
 
   constructor(options: ResolvedCacheOptions, makeSecondTier: MakeSecondTier) {
     this.options = options;
@@ -52,7 +57,13 @@ export class Engine {
       onError: (error) => this.events.emit('error', error),
     });
     this.root = new Scope(options.lifetime);
-    this.first = new FirstTier(options, this);
+    this.first = new FirstTier(options, {
+      time: this.time,
+      tally: this.tally,
+      events: this.events,
+      touch: (place, life) => this.second?.touch(place, life),
+    });
+    this.metrics = this.#createMetrics();
     this.second = makeSecondTier(options, {
       listener: this.#listener(),
       tally: this.tally,
@@ -93,12 +104,25 @@ export class Engine {
    * Keeps in the first tier what the second had, unless it was overtaken on the way. Whoever asked for it may have it in any
    * case, since he asked before that.
    */
-  adopt(capture: Capture, found: Found): void {
+  adopt(capture: Capture, found: Found, lifetime: Lifetime = this.options.lifetime): void {
     if (!capture.intact) return;
     // The tags came with the value: it counts from the moment they were compared with their versions, which is now.
     const kept = found.tags.length === 0 ? capture : new Capture(capture.place, found.tags);
-    const lifetime = this.options.lifetime;
-    this.first.put(kept, found.value, { freshFor: found.freshFor, lifetime, loadMs: found.loadMs });
+    const { freshFor, loadMs, idleTtl } = found;
+    const own = idleTtl === lifetime.idleTtl ? lifetime : { ...lifetime, idleTtl };
+    this.keep(kept, found.value, { freshFor, lifetime: own, loadMs });
+    if (idleTtl > 0 && freshFor > 0) this.second?.touch(capture.place, Math.min(idleTtl, freshFor));
+  }
+
+  /** Puts a value into the first tier. A broken eviction policy must not cost the caller the value it asked for. */
+  keep(capture: Capture, value: unknown, term: Term): void {
+    try {
+      this.first.put(capture, value, term);
+    } catch (error) {
+      this.first.remove(capture.place.full, 'capacity');
+      this.metrics?.error('memory', 'policy');
+      this.events.emit('error', error);
+    }
   }
 
   /** Tells who listens that a read gave a value. */
@@ -121,8 +145,37 @@ export class Engine {
     return this.#closing;
   }
 
+  resetStats(): void {
+    this.metrics?.flush();
+    this.tally.reset();
+    this.metrics?.rebase();
+  }
+
+  /** A load has ended, or its callers were told that it is late. */
+  loadEnded(keys: readonly string[], end: LoadEnd): void {
+    const { durationMs, outcome } = end;
+    this.tally.loaded(durationMs);
+    if (outcome === 'success') this.tally.succeeded += 1;
+    else if (outcome === 'timeout') this.tally.timedOut += 1;
+    else this.tally.failed += 1;
+    if (end.fenced) this.tally.fenced += 1;
+    this.metrics?.load(durationMs);
+    if (this.events.listenerCount('load') > 0)
+      for (const key of keys) this.events.emit('load', { key, ...end });
+  }
+
+  #createMetrics(): CacheMetrics | undefined {
+    const { metrics: sink, name } = this.options;
+    if (sink === noopMetrics) return undefined;
+    const { tally, first } = this;
+    const filling = (): Filling => ({ entries: first.store.size, bytes: first.store.bytes });
+    return new CacheMetrics({ sink, name, tally, filling, signal: this.#ended.signal });
+  }
+
   async #close(options: CloseOptions): Promise<void> {
     this.closed = true;
+    this.metrics?.flush();
+    this.#ended.abort();
     this.flights.close(new CacheError('CACHE_CLOSED', 'The cache was closed while the value was loaded'));
     await this.second?.close(options);
     this.first.close();
@@ -145,6 +198,7 @@ export class Engine {
       },
       onState: (state, reason) =>
         this.events.emit('redis', reason === undefined ? { state } : { state, reason }),
+      onFailure: (op) => this.metrics?.error('redis', op),
       onReject: (place, reason) => this.events.emit('reject', { key: place.key, reason }),
     };
   }

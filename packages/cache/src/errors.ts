@@ -1,4 +1,4 @@
-import { XiaokeError, type XiaokeErrorOptions } from '@xiaoke/core';
+import { InvalidOptionError, XiaokeError, type XiaokeErrorOptions } from '@xiaoke/core';
 
 /**
  * Every code this package throws with: `INVALID_KEY` a key that is no usable string, `INVALID_VALUE` a value no cache can
@@ -47,6 +47,13 @@ function problemOf(key: unknown): string | undefined {
   if (key === '') return 'must not be empty';
   if (key.length > MAX_KEY_LENGTH) return `must have at most ${MAX_KEY_LENGTH} characters`;
   return UNUSABLE.test(key) ? 'must not hold control characters or lone surrogates' : undefined;
+}
+
+/** @throws InvalidOptionError when `value` cannot be gone through; a text can, but is never meant */
+export function checkIterable<T>(value: Iterable<T>, option: string): Iterable<T> {
+  const given: unknown = value;
+  if (typeof given === 'object' && given !== null && Symbol.iterator in given) return value;
+  throw new InvalidOptionError(option, 'must be iterable, such as an array, a Map or a Set');
 }
 
 /** @throws {@link CacheError} `INVALID_VALUE` for a promise, which is nearly always a forgotten `await` */

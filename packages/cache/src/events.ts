@@ -4,6 +4,15 @@ import type { EvictionReason } from './memory/entry-store.ts';
 /** Where something was found or happened. */
 export type Tier = 'memory' | 'redis';
 
+/** How a load ended. */
+export interface LoadEnd {
+  readonly durationMs: number;
+  /** `timeout` once the loader is late, whatever it does then. */
+  readonly outcome: 'success' | 'failure' | 'timeout';
+  readonly fenced: boolean;
+  readonly error?: unknown;
+}
+
 /** The events of a cache, with the arguments of their listeners. An `error` event is raised for what went wrong in the background. */
 export type CacheEvents = {
   /** A read gave a value; `stale` tells whether it was past its ttl. */
@@ -15,15 +24,7 @@ export type CacheEvents = {
   /** An entry left the first tier. */
   evict: [event: { readonly key: string; readonly reason: EvictionReason }];
   /** A load has ended. `fenced` tells that its value was not kept, because it was invalidated or overwritten meanwhile. */
-  load: [
-    event: {
-      readonly key: string;
-      readonly durationMs: number;
-      readonly outcome: 'success' | 'failure' | 'timeout';
-      readonly fenced: boolean;
-      readonly error?: unknown;
-    },
-  ];
+  load: [event: LoadEnd & { readonly key: string }];
   /** Something was invalidated as a whole, here or in another process. */
   invalidate: [
     event: {

@@ -38,16 +38,24 @@ export class FirstTier {
   readonly #tally: Tally;
   readonly #events: IsolatedEmitter<CacheEvents>;
   readonly #sweeper: Sweeper | undefined;
+  readonly #touch: (place: Place, life: number) => void;
   readonly #weighted: boolean;
 
   constructor(
     options: ResolvedCacheOptions,
-    parts: { time: CoarseTime; tally: Tally; events: IsolatedEmitter<CacheEvents> },
+    parts: {
+      time: CoarseTime;
+      tally: Tally;
+      events: IsolatedEmitter<CacheEvents>;
+      /** An idle value was used: what is stored elsewhere must live that much longer. */
+      touch: (place: Place, life: number) => void;
+    },
   ) {
     this.#options = options;
     this.#time = parts.time;
     this.#tally = parts.tally;
     this.#events = parts.events;
+    this.#touch = parts.touch;
     this.#weighted = options.maxBytes !== Infinity;
     this.store = this.#createStore();
     this.#sweeper =
@@ -77,7 +85,7 @@ export class FirstTier {
       this.remove(place.full, 'expired');
       return undefined;
     }
-    if (freshness === 'fresh' && facts.idleTtl > 0) this.#slide(stored);
+    if (freshness === 'fresh' && facts.idleTtl > 0) this.#slide(place, stored);
     return stored;
   }
 
@@ -138,7 +146,8 @@ export class FirstTier {
     const terms = failed ? { staleFor: 0, staleIfError: 0 } : lifetime;
     return new Facts(scope, capture.validity, terms, {
       failed,
-      idleTtl: lifetime.idleTtl,
+      idleTtl: failed ? 0 : lifetime.idleTtl,
+      touchedAt: now,
       hardExpiry: now + freshFor,
       tags: capture.tags.length > 0 ? capture.tags : undefined,
       tagsSeen: capture.tagsSeen,
@@ -161,9 +170,14 @@ export class FirstTier {
     return Math.min(freshFor / 2, Math.max(1, loadMs) * lifetime.earlyRefresh * draw);
   }
 
-  #slide(stored: Stored): void {
-    const { idleTtl, hardExpiry } = stored.details.facts;
-    stored.expiresAt = Math.min(hardExpiry, this.#time.now() + idleTtl);
+  // The second tier is told once in a while only: a read of the first must not cost a command each time.
+  #slide(place: Place, stored: Stored): void {
+    const { facts } = stored.details;
+    const now = this.#time.now();
+    stored.expiresAt = Math.min(facts.hardExpiry, now + facts.idleTtl);
+    if (now - facts.touchedAt < facts.idleTtl / 4) return;
+    facts.touchedAt = now;
+    this.#touch(place, stored.expiresAt - now);
   }
 
   #evicted(full: string, reason: EvictionReason): void {

@@ -21,6 +21,11 @@ export class Flight {
     this.promise.catch(() => {});
   }
 
+  /** Whether its callers have been answered without it. */
+  get late(): boolean {
+    return this.#abandoned;
+  }
+
   /** Whether another caller may have its result: not once it is late, or was overtaken by an invalidation. */
   get joinable(): boolean {
     return !this.#abandoned && this.capture.intact;

@@ -22,7 +22,7 @@ export type {
 } from './cache-manager.ts';
 export type { CacheOptions } from './options.ts';
 export type { LifetimeOptions, LoadOptions, SetOptions } from './lifetime.ts';
-export type { CacheEvent, CacheEvents, CacheListener, Tier } from './events.ts';
+export type { CacheEvent, CacheEvents, CacheListener, LoadEnd, Tier } from './events.ts';
 export type { CacheStats, LoadStats, MemoryTierStats, RedisTierStats, TierStats } from './stats.ts';
 export type { EvictionReason } from './memory/entry-store.ts';
 export { CacheError, LoaderTimeoutError, type CacheErrorCode } from './errors.ts';

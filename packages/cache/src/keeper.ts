@@ -70,12 +70,7 @@ export class Keeper {
   #keepFirst(capture: Capture, loaded: Loaded, freshFor: number): boolean {
     if (!capture.intact) return false;
     const { value, loadMs, lifetime } = loaded;
-    try {
-      this.#engine.first.put(capture, value, { freshFor, lifetime, loadMs });
-    } catch (error) {
-      // A broken eviction policy must not cost the caller the value it waited for.
-      this.#engine.events.emit('error', error);
-    }
+    this.#engine.keep(capture, value, { freshFor, lifetime, loadMs });
     return true;
   }
 }

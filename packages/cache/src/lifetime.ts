@@ -114,6 +114,12 @@ export function resolveLifetime(options: LifetimeOptions | undefined, base: Life
   });
 }
 
+/** @throws InvalidOptionError for the first option that is not usable; for options that are kept for later calls */
+export function checkLoadOptions(options: LoadOptions): void {
+  resolveLifetime(options);
+  checkTags(options.tags);
+}
+
 /** @throws InvalidOptionError unless `tags` is a list of at most 32 usable strings */
 export function checkTags(tags: unknown, option = 'tags'): readonly string[] {
   if (tags === undefined) return NO_TAGS;

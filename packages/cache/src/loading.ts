@@ -1,13 +1,15 @@
-import { abortable, sleep, withTimeout, TimeoutError } from '@xiaoke/core';
+import { abortable, sleep } from '@xiaoke/core';
 import type { Capture, Place } from './capture.ts';
 import type { Loader } from './cache-manager.ts';
 import type { Engine } from './engine.ts';
 import { LoaderTimeoutError } from './errors.ts';
+import type { LoadEnd } from './events.ts';
 import { Flight } from './flight.ts';
 import { Keeper } from './keeper.ts';
 import { checkTags, resolveLifetime, type Lifetime, type LoadOptions } from './lifetime.ts';
 import type { Claim, Found, Lease } from './second-tier.ts';
-import { Details, type Stored } from './stored.ts';
+import { Spares } from './spare.ts';
+import type { Stored } from './stored.ts';
 
 /** One load with its options resolved. */
 interface Request {
@@ -26,10 +28,12 @@ const LONGEST_POLL = 50;
 export class Loading {
   readonly #engine: Engine;
   readonly #keeper: Keeper;
+  readonly #spares: Spares;
 
   constructor(engine: Engine) {
     this.#engine = engine;
     this.#keeper = new Keeper(engine);
+    this.#spares = new Spares(engine);
   }
 
   /** The value of a place whose entry in the first tier is not simply fresh. */
@@ -41,7 +45,7 @@ export class Loading {
     if (served !== undefined) return this.#give(served);
     if (options?.refresh !== true) engine.tally.memoryMisses += 1;
     const flight = this.#join(request, options?.refresh === true);
-    const result = this.#waitSoftly(flight, request);
+    const result = this.#spares.waitSoftly(flight, request.lifetime);
     return options?.signal === undefined ? result : abortable(result, options.signal);
   }
 
@@ -108,25 +112,6 @@ export class Loading {
     return flight;
   }
 
-  /** While a spare value exists, waits no longer than the soft timeout; the load goes on. */
-  async #waitSoftly(flight: Flight, { place, lifetime }: Request): Promise<unknown> {
-    const { clock } = this.#engine.options;
-    if (lifetime.softTimeout === Infinity) return flight.promise;
-    try {
-      return await withTimeout(flight.promise, lifetime.softTimeout, 'The load', { clock });
-    } catch (error) {
-      const spare = error instanceof TimeoutError ? this.#spare(place) : undefined;
-      if (spare === undefined) return flight.promise;
-      this.#engine.tally.memoryStale += 1;
-      return spare.value;
-    }
-  }
-
-  #spare(place: Place): Stored | undefined {
-    const stored = this.#engine.first.peek(place);
-    return stored === undefined || stored.details.facts.failed ? undefined : stored;
-  }
-
   async #fly(flight: Flight, request: Request, anew: boolean): Promise<unknown> {
     const { second } = this.#engine;
     const found = second && (await this.#look(flight.capture, request, anew));
@@ -134,7 +119,7 @@ export class Loading {
     const claim = await this.#claim(flight, request, found?.value.stamp.toString());
     if (claim.kind === 'found') {
       this.#engine.tally.coalescedRemotely += 1;
-      this.#engine.adopt(flight.capture, claim.found);
+      this.#engine.adopt(flight.capture, claim.found, request.lifetime);
       return claim.found.value;
     }
     return this.#load(flight, request, claim.kind === 'lease' ? claim.lease : undefined);
@@ -159,7 +144,7 @@ export class Loading {
     const usable = anew ? current !== undefined && newer : value.freshFor > 0;
     if (usable) tally.redisHits += 1;
     else tally.redisStale += 1;
-    if (usable || current === undefined) this.#engine.adopt(capture, value);
+    if (usable || current === undefined) this.#engine.adopt(capture, value, request.lifetime);
     return this.#staleServes(request, value, anew) ? { value, usable: true } : { value, usable };
   }
 
@@ -188,7 +173,8 @@ export class Loading {
 
   async #load(flight: Flight, request: Request, lease: Lease | undefined): Promise<unknown> {
     const { time, tally } = this.#engine;
-    const { loaderTimeout } = request.lifetime;
+    // Abandoned while it waited for its turn: nobody is there to load for.
+    flight.controller.signal.throwIfAborted();
     const started = time.exact();
     tally.started += 1;
     this.#armTimeout(flight, request, lease);
@@ -200,18 +186,18 @@ export class Loading {
         loadMs,
         lifetime: request.lifetime,
       });
-      this.#ended(flight, loadMs, 'success', { fenced: !kept });
+      if (!flight.late) this.#ended(flight, { durationMs: loadMs, outcome: 'success', fenced: !kept });
       return value;
     } catch (error) {
-      const late = error instanceof LoaderTimeoutError || time.exact() - started >= loaderTimeout;
-      this.#ended(flight, time.exact() - started, late ? 'timeout' : 'failure', { fenced: false, error });
+      const durationMs = time.exact() - started;
+      if (!flight.late) this.#ended(flight, { durationMs, outcome: 'failure', fenced: false, error });
       await lease?.release();
-      return this.#insteadOf(error, flight, request);
+      return this.#spares.insteadOf(error, flight.capture, request.lifetime);
     }
   }
 
   async #call(flight: Flight, request: Request): Promise<unknown> {
-    const spare = this.#spare(request.place);
+    const spare = this.#spares.of(request.place);
     const context = { key: request.place.key, signal: flight.controller.signal };
     return request.loader(spare === undefined ? context : { ...context, staleValue: spare.value });
   }
@@ -224,8 +210,9 @@ export class Loading {
       const error = new LoaderTimeoutError(loaderTimeout);
       lease?.stopRenewing();
       flight.abandon(error);
+      this.#ended(flight, { durationMs: loaderTimeout, outcome: 'timeout', fenced: false, error });
       try {
-        flight.resolve(this.#insteadOf(error, flight, request));
+        flight.resolve(this.#spares.insteadOf(error, flight.capture, request.lifetime));
       } catch (reason) {
         flight.reject(reason);
       }
@@ -239,33 +226,7 @@ export class Loading {
     });
   }
 
-  /** The spare value if there is one, else the error, which is remembered if that is wanted. */
-  #insteadOf(error: unknown, flight: Flight, { place, lifetime }: Request): unknown {
-    const { first, time, tally } = this.#engine;
-    const spare = this.#spare(place);
-    if (spare === undefined) {
-      if (lifetime.errorTtl > 0)
-        first.put(flight.capture, error, { freshFor: lifetime.errorTtl, lifetime, failed: true });
-      throw error;
-    }
-    const { facts } = spare.details;
-    tally.memoryStale += 1;
-    spare.details = Details.of(facts.leftAloneUntil(time.now() + lifetime.errorThrottle));
-    return spare.value;
-  }
-
-  #ended(
-    flight: Flight,
-    durationMs: number,
-    outcome: 'success' | 'failure' | 'timeout',
-    more: { readonly fenced: boolean; readonly error?: unknown },
-  ): void {
-    const { tally, events } = this.#engine;
-    tally.loaded(durationMs);
-    if (outcome === 'success') tally.succeeded += 1;
-    else tally.failed += 1;
-    if (outcome === 'timeout') tally.timedOut += 1;
-    if (more.fenced) tally.fenced += 1;
-    events.emit('load', { key: flight.capture.place.key, durationMs, outcome, ...more });
+  #ended(flight: Flight, end: LoadEnd): void {
+    this.#engine.loadEnded([flight.capture.place.key], end);
   }
 }

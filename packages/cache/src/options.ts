@@ -30,7 +30,7 @@ export interface CacheOptions extends LifetimeOptions {
   readonly maxBytes?: number | undefined;
   /** Where the second tier is. Without it the cache lives in this process alone. */
   readonly redis?: RedisOption | undefined;
-  /** Separates caches that share a Redis: letters, digits, `.`, `_`, `-`. @default 'default' */
+  /** Separates caches that share a Redis: up to 100 characters without spaces and braces. @default 'default' */
   readonly namespace?: string | undefined;
   /** How values become bytes for Redis. @default 'json' */
   readonly serializer?: SerializerOption | undefined;
@@ -144,10 +144,13 @@ function secondTierOf(options: CacheOptions): SecondTierOptions {
   };
 }
 
-/** @throws InvalidOptionError unless it is a short word of letters, digits, `.`, `_` and `-` */
+/** @throws InvalidOptionError unless it is a short text without spaces, braces and control characters */
 export function checkNamespace(namespace: unknown, option: string): asserts namespace is string {
-  if (typeof namespace !== 'string' || !/^[\w.-]{1,64}$/.test(namespace)) {
-    throw new InvalidOptionError(option, 'must be 1 to 64 letters, digits, ".", "_" or "-"');
+  if (typeof namespace !== 'string' || !/^[^\s{}\p{Cc}\p{Cs}]{1,100}$/u.test(namespace)) {
+    throw new InvalidOptionError(
+      option,
+      'must be 1 to 100 characters without spaces, braces and control characters',
+    );
   }
 }
 

@@ -43,7 +43,10 @@ export class Scope {
   child(name: string): Scope {
     let child = this.#children.get(name);
     if (child === undefined) {
-      child = new Scope(this.#lifetime, this.path === '' ? name : `${this.path}/${name}`, this.generations);
+      // Encoded, so that neither a slash nor a colon in a name can make two namespaces one.
+      const encoded = encodeURIComponent(name);
+      const path = this.path === '' ? encoded : `${this.path}/${encoded}`;
+      child = new Scope(this.#lifetime, path, this.generations);
       this.#children.set(name, child);
     }
     return child;

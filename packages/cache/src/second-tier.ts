@@ -11,6 +11,8 @@ export interface Found {
   /** Milliseconds of freshness left; at most 0 when it is stale. */
   readonly freshFor: number;
   readonly loadMs: number;
+  /** Sliding ttl, 0 for none. */
+  readonly idleTtl: number;
   readonly tags: readonly Counter[];
   /** Identifies this writing of the value. */
   readonly stamp: { toString(): string };
@@ -66,6 +68,8 @@ export interface SecondTierListener {
   onGap(first: boolean): void;
   onState(state: 'up' | 'down', reason?: string): void;
   onReject(place: Place, reason: string): void;
+  /** Something failed, or took too long. */
+  onFailure(op: string): void;
 }
 
 /**
@@ -89,7 +93,7 @@ export interface SecondTier {
   remove(places: readonly Place[]): Promise<readonly boolean[]>;
   invalidate(counters: readonly Counter[]): Promise<void>;
   /** Puts off the end of an idle value. Fire and forget. */
-  touch(place: Place, idleTtl: number): void;
+  touch(place: Place, life: number): void;
   health(): Promise<HealthIndication>;
   close(options?: CloseOptions): Promise<void>;
 }

@@ -40,7 +40,9 @@ export interface RedisTierStats extends TierStats {
 export interface LoadStats {
   readonly started: number;
   readonly succeeded: number;
+  /** Loaders that threw. */
   readonly failed: number;
+  /** Loaders that did not settle within `loaderTimeout`; what they bring later may still be kept. */
   readonly timedOut: number;
   readonly running: number;
   /** Calls that waited for a load somebody else in this process had started. */

@@ -18,6 +18,8 @@ export class Facts {
   /** Sliding ttl, 0 for none; `hardExpiry` bounds it. */
   readonly idleTtl: number = 0;
   readonly hardExpiry: number = Infinity;
+  /** When the second tier last heard that an idle value is in use. */
+  touchedAt = 0;
   readonly tags: readonly Counter[] | undefined;
   /** {@link seenSum} of the tags when the load began. */
   readonly tagsSeen: number = 0;

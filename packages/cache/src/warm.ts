@@ -1,4 +1,4 @@
-import { InvalidOptionError, type Clock } from '@xiaoke/core';
+import { InvalidOptionError, type Clock, type Logger } from '@xiaoke/core';
 import type { CacheManager, CacheRecord, WarmOptions, WarmReport, WarmSource } from './cache-manager.ts';
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
@@ -10,7 +10,7 @@ const KEPT_ERRORS = 10;
 export async function warm<V>(
   cache: CacheManager<V>,
   source: WarmSource<V>,
-  clock: Clock,
+  { clock, logger }: { readonly clock: Clock; readonly logger: Logger },
   options: WarmOptions = {},
 ): Promise<WarmReport> {
   const { concurrency = 16, signal } = options;
@@ -19,6 +19,13 @@ export async function warm<V>(
   const started = clock.monotonic();
   const records = iteratorOf(typeof source === 'function' ? await source() : source);
   const report: Progress = { written: 0, skipped: 0, failed: 0, errors: [], durationMs: 0, complete: false };
+  const tell = (): void => {
+    try {
+      options.onProgress?.({ ...report });
+    } catch (error) {
+      logger.error({ err: error }, 'onProgress of a warming failed');
+    }
+  };
   const worker = async (): Promise<void> => {
     while (signal?.aborted !== true) {
       const next = await records.next();
@@ -28,7 +35,7 @@ export async function warm<V>(
       }
       await writeOne(cache, next.value, report, options);
       report.durationMs = clock.monotonic() - started;
-      options.onProgress?.({ ...report });
+      tell();
     }
   };
   await Promise.all(Array.from({ length: concurrency }, worker));

@@ -1,7 +1,8 @@
+import { InvalidOptionError } from '@xiaoke/core';
 import type { CacheRecord } from './cache-manager.ts';
 import type { Capture, Place } from './capture.ts';
 import type { Engine } from './engine.ts';
-import { checkKey, checkValue } from './errors.ts';
+import { CacheError, checkIterable, checkKey, checkValue } from './errors.ts';
 import { Keeper } from './keeper.ts';
 import { checkTag, checkTags, resolveLifetime, type SetOptions } from './lifetime.ts';
 import type { Scope } from './scope.ts';
@@ -18,15 +19,22 @@ export class Writing {
   }
 
   async setMany(scope: Scope, records: Iterable<CacheRecord<unknown>>, options?: SetOptions): Promise<void> {
-    const drafts = [...records].map((record) => this.#draft(scope, record, options));
+    const drafts = [...checkIterable(records, 'entries')].map((record) =>
+      this.#draft(scope, record, options),
+    );
     const { second } = this.#engine;
     const captures = drafts.map((draft) => this.#begin(draft));
+    let broken: Error | undefined;
     try {
       const outcomes = second === undefined ? [] : await second.write(drafts);
-      drafts.forEach((draft, i) => this.#finish(captures[i], draft, outcomes[i]));
+      drafts.forEach((draft, i) => {
+        const failure = this.#finish(captures[i], draft, outcomes[i]);
+        broken ??= failure;
+      });
     } finally {
       for (const capture of captures) this.#engine.captures.close(capture);
     }
+    if (broken !== undefined) throw broken;
   }
 
   /** Whether each was there. */
@@ -65,7 +73,9 @@ export class Writing {
   }
 
   #draft(scope: Scope, record: CacheRecord<unknown>, common: SetOptions | undefined): Draft {
-    const [key, value, own] = record;
+    if (!Array.isArray(record))
+      throw new InvalidOptionError('entries', 'must hold pairs of a key and a value');
+    const [key, value, own] = record as CacheRecord<unknown>;
     checkKey(key);
     checkValue(value);
     const lifetime = resolveLifetime(own, resolveLifetime(common, this.#engine.options.lifetime));
@@ -81,15 +91,23 @@ export class Writing {
     return this.#engine.captures.open(place, tags);
   }
 
-  #finish(capture: Capture | undefined, draft: Draft, outcome: WriteOutcome | undefined): void {
-    if (capture === undefined) return;
+  /** What a broken eviction policy made of it: the other entries of the same call must not suffer. */
+  #finish(capture: Capture | undefined, draft: Draft, outcome: WriteOutcome | undefined): Error | undefined {
+    if (capture === undefined) return undefined;
     const { captures, first, options, events } = this.#engine;
     const { place, value, lifetime } = draft;
     captures.break(place.full, capture);
     const freshFor = outcome === 'away' ? Math.min(draft.freshFor, options.ttlWithoutRedis) : draft.freshFor;
-    // Not intact: somebody else wrote or deleted it meanwhile, and only the second tier knows who was last.
-    if (!capture.intact) first.remove(place.full, 'deleted');
-    else if (!first.put(capture, value, { freshFor, lifetime })) first.remove(place.full, 'capacity');
-    events.emit('set', { key: place.key });
+    let broken: Error | undefined;
+    try {
+      // Not intact: somebody else wrote or deleted it meanwhile, and only the second tier knows who was last.
+      if (!capture.intact) first.remove(place.full, 'deleted');
+      else if (!first.put(capture, value, { freshFor, lifetime })) first.remove(place.full, 'capacity');
+    } catch (error) {
+      first.remove(place.full, 'capacity');
+      broken = error instanceof Error ? error : new CacheError('EVICTION_POLICY', String(error));
+    }
+    if (broken === undefined) events.emit('set', { key: place.key });
+    return broken;
   }
 }

@@ -14,6 +14,8 @@ export interface NewRecord extends Serialized {
   readonly writtenAt: number;
   readonly freshFor: number;
   readonly loadMs: number;
+  /** Sliding ttl, 0 for none. */
+  readonly idleTtl: number;
   /** Sum of the versions of the namespaces the key is in. */
   readonly generation: number;
   readonly tags: readonly TagVersion[];
@@ -40,11 +42,11 @@ export class Stamp {
 }
 
 // 0 magic, 1 version, 2 format, 3 codec, 4 crc32 of the rest, 8 writtenAt, 14 freshFor, 20 generation, 28 loadMs, 32 rawLength,
-// 36 key length, 38 number of tags, 39 key, tags (length, text, version), bytes. Big endian. lease.lua knows 4 to 13.
+// 36 key length, 38 number of tags, 39 idleTtl, 45 key, tags (length, text, version), bytes. Big endian. lease.lua knows 4 to 13.
 const MAGIC = 0x58;
 const VERSION = 1;
 const CHECKED_FROM = 8;
-const HEAD = 39;
+const HEAD = 45;
 const FOREVER = 2 ** 48 - 1;
 const MAX_U32 = 2 ** 32 - 1;
 
@@ -64,6 +66,7 @@ export function encodeRecord(record: NewRecord): Buffer {
   head.writeUInt32BE(record.rawLength, 32);
   head.writeUInt16BE(key.length, 36);
   head[38] = tags.length;
+  head.writeUIntBE(clamp(record.idleTtl, FOREVER), 39, 6);
   let at = HEAD + key.copy(head, HEAD);
   tags.forEach((tag, i) => {
     head[at] = tag.length;
@@ -95,6 +98,7 @@ export function decodeRecord(bytes: Buffer, key: string): StoredRecord | string 
     freshFor: freshFor === FOREVER ? Infinity : freshFor,
     generation: bytes.readDoubleBE(20),
     loadMs: bytes.readUInt32BE(28),
+    idleTtl: bytes.readUIntBE(39, 6),
     rawLength: bytes.readUInt32BE(32),
     bytes: bytes.subarray(at),
     stamp: new Stamp(bytes),

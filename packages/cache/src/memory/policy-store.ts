@@ -32,7 +32,7 @@ export class PolicyStore implements EntryStore {
     try {
       this.#policy.onHit(stored);
     } catch (error) {
-      // A read must not fail because a policy does.
+      // A read must not fail because a policy does. Written out: a closure would cost as much as the lookup.
       this.#listener.onPolicyError(error);
     }
     return stored;
@@ -64,8 +64,8 @@ export class PolicyStore implements EntryStore {
     const leaving = this.#map;
     this.#map = new Map();
     this.#bytes = 0;
-    if (this.#policy.clear !== undefined) this.#policy.clear();
-    else for (const stored of leaving.values()) this.#policy.onRemove(stored);
+    if (this.#policy.clear === undefined) for (const stored of leaving.values()) this.#tellRemoved(stored);
+    else this.#tell(() => this.#policy.clear?.());
   }
 
   entries(): Iterator<readonly [string, Stored]> {
@@ -116,7 +116,20 @@ export class PolicyStore implements EntryStore {
   #drop(stored: PolicyStored): void {
     this.#map.delete(stored.key);
     this.#bytes -= stored.weight;
-    this.#call(() => this.#policy.onRemove(stored));
+    this.#tellRemoved(stored);
+  }
+
+  // Nothing can keep an entry from leaving, so a policy that throws here is reported and overruled.
+  #tellRemoved(stored: PolicyStored): void {
+    this.#tell(() => this.#policy.onRemove(stored));
+  }
+
+  #tell(step: () => void): void {
+    try {
+      step();
+    } catch (error) {
+      this.#listener.onPolicyError(error);
+    }
   }
 
   #call<T>(step: () => T): T {

@@ -22,7 +22,8 @@ export interface Entry {
  *   itself to refuse it. The cache removes what you give, and asks again while it is still too full;
  * - `onRemove` once for every entry that leaves: evicted, deleted, expired or cleared.
  *
- * A policy that throws, or gives anything else, makes the write reject with the code `EVICTION_POLICY` and changes nothing.
+ * When `victim` or `onInsert` throws, or gives anything else, the write rejects with the code `EVICTION_POLICY` and nothing is
+ * stored. What `onHit` throws on a read, and `onRemove` ever, is an `error` event: nothing can keep an entry from leaving.
  * The conformance suite in `@xiaoke/cache/testing` checks all of this.
  *
  * @example

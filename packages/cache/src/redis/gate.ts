@@ -21,12 +21,20 @@ export interface GateOptions {
   /** Has to succeed before the gate opens: what was missed while Redis was away is caught up on here. */
   readonly recover: (client: RedisLike) => Promise<void>;
   readonly onState: (state: 'up' | 'down', reason?: string) => void;
-  readonly onTimeout: () => void;
-  readonly onError: (error: unknown) => void;
+  readonly onTimeout: (op: RedisOperation) => void;
+  readonly onError: (error: unknown, op: RedisOperation) => void;
 }
+
+/** What Redis was asked for; the label `op` of the errors. */
+export type RedisOperation = 'connect' | 'read' | 'write' | 'claim' | 'renew' | 'invalidate' | 'heartbeat';
 
 const FIRST_PROBE = 25;
 const LONGEST_PROBE = 1_000;
+// An answer is waited for longer while others come at least this many times as often as the timeout, up to so many timeouts.
+const QUIET = 3;
+const PATIENCE = 6;
+// What the first call waits at the very most, loading the driver included.
+const LONGEST_FIRST_WAIT = 900;
 // Longer than any write may still take effect (see set.lua), so that no write of the old connection comes after ours.
 const CUT_AFTER = 2_000;
 
@@ -40,10 +48,12 @@ export class Gate {
   #state: 'connecting' | 'up' | 'down' = 'connecting';
   #closed = false;
   #probing = false;
+  #steps = 0;
   #delay = FIRST_PROBE;
   #timer: Timer | undefined;
   #waiters: ((up: boolean) => void)[] = [];
   #failingSince: number | undefined;
+  #lastReply = -Infinity;
 
   constructor(options: GateOptions) {
     this.#options = options;
@@ -57,7 +67,7 @@ export class Gate {
     return this.#connection;
   }
 
-  /** Makes the connection. The first commands wait for it, as long as a command may take. */
+  /** Makes the connection. The first commands wait for it, as long as each of its steps takes no longer than a command may. */
   async start(): Promise<void> {
     try {
       const connection = await this.#options.open();
@@ -67,39 +77,40 @@ export class Gate {
       }
       this.#connection = connection;
       connection.client.on('close', this.#onClose);
+      connection.client.on('connect', this.#onConnect);
       connection.client.on('ready', this.#onReady);
     } catch (error) {
-      this.#options.onError(error);
+      this.#options.onError(error, 'connect');
       this.shut('no connection');
       return;
     }
-    this.#timer = this.#options.clock
-      .setTimeout(() => {
-        if (this.#state === 'connecting') this.shut('not connected in time');
-      }, this.#options.timeout)
-      .unref();
+    this.#expectProgress();
     void this.#probe();
   }
 
   /** Runs a command, unless Redis is away; rejects with {@link AwayError} when it does not answer in time. */
-  async run<T>(command: (client: RedisLike) => Promise<T>, onLate?: (reply: T) => void): Promise<T> {
-    if (this.#state === 'connecting') await this.opened(this.#options.timeout);
+  async run<T>(
+    op: RedisOperation,
+    command: (client: RedisLike) => Promise<T>,
+    onLate?: (reply: T) => void,
+  ): Promise<T> {
+    if (this.#state === 'connecting') await this.opened(LONGEST_FIRST_WAIT);
     const client = this.#connection?.client;
     if (this.#state !== 'up' || client === undefined) throw new AwayError(this.#state);
-    return this.bounded(command(client), onLate);
+    return this.#bounded(op, command(client), onLate);
   }
 
   /** Waits for the answer of a command that was sent. One that fails to come shuts the gate. */
-  async bounded<T>(reply: Promise<T>, onLate?: (reply: T) => void): Promise<T> {
+  async #bounded<T>(op: RedisOperation, reply: Promise<T>, onLate?: (reply: T) => void): Promise<T> {
     try {
       return await this.#inTime(reply, onLate);
     } catch (error) {
       if (error instanceof AwayError) {
-        this.#options.onTimeout();
+        this.#options.onTimeout(op);
         this.shut('no answer in time');
         throw error;
       }
-      this.#options.onError(error);
+      this.#options.onError(error, op);
       // A refused command says nothing about the connection.
       if (!isReplyError(error)) this.shut('the connection broke');
       throw new AwayError('the command failed', { cause: error });
@@ -141,6 +152,7 @@ export class Gate {
     this.#wakeWaiters(false);
     // The client may be the user's, and outlive us.
     this.#connection?.client.off('close', this.#onClose);
+    this.#connection?.client.off('connect', this.#onConnect);
     this.#connection?.client.off('ready', this.#onReady);
     await this.#connection?.close(timeout);
   }
@@ -152,10 +164,25 @@ export class Gate {
 
   readonly #onClose = (): void => this.shut('the connection was closed');
 
+  readonly #onConnect = (): void => this.#expectProgress();
+
   readonly #onReady = (): void => {
+    this.#expectProgress();
     this.#delay = FIRST_PROBE;
     void this.#probe();
   };
+
+  // The first connection takes several steps, and a busy process is slow at each: only a step that does not come tells.
+  #expectProgress(): void {
+    if (this.#state !== 'connecting' || this.#closed) return;
+    this.#timer?.cancel();
+    this.#steps += 1;
+    const step = this.#steps;
+    const giveUp = (): void => {
+      if (this.#state === 'connecting' && step === this.#steps) this.shut('not connected in time');
+    };
+    this.#timer = this.#options.clock.setTimeout(() => setImmediate(giveUp), this.#options.timeout).unref();
+  }
 
   #schedule(): void {
     this.#timer?.cancel();
@@ -174,10 +201,11 @@ export class Gate {
       if (client.status !== 'ready') throw new AwayError(`the connection is ${client.status}`);
       // As patient as it takes: with nobody waiting, a slow answer is better than another question.
       await this.#answered(client.call('PING'));
+      this.#expectProgress();
       await this.#options.recover(client);
       this.#open();
     } catch (error) {
-      if (!(error instanceof AwayError)) this.#options.onError(error);
+      if (!(error instanceof AwayError)) this.#options.onError(error, 'connect');
       if (this.#state === 'connecting') this.shut('no answer');
       else this.#schedule();
     } finally {
@@ -214,19 +242,34 @@ export class Gate {
     for (const waiter of waiters) waiter(up);
   }
 
+  /**
+   * A server that goes on answering others is busy, not away: its answer is waited for somewhat longer. Neither is a busy process
+   * a slow server: answers that lie in the socket are read before time is called.
+   */
   #inTime<T>(reply: Promise<T>, onLate?: (reply: T) => void, timeout = this.#options.timeout): Promise<T> {
+    const { clock } = this.#options;
+    const started = clock.monotonic();
     return new Promise((resolve, reject) => {
       let late = false;
-      const timer = this.#options.clock.setTimeout(() => {
-        // A busy process is not a slow server: answers that lie in the socket are read before time is called.
-        setImmediate(() => {
+      const expire = (): void => {
+        const now = clock.monotonic();
+        const quiet = now - this.#lastReply;
+        if (quiet < timeout / QUIET && now - started < timeout * PATIENCE)
+          timer = clock.setTimeout(onTimer, timeout / QUIET - quiet);
+        else {
           late = true;
           reject(new AwayError(`no answer within ${timeout} ms`));
-        });
-      }, timeout);
+        }
+      };
+      const onTimer = (): void => void setImmediate(expire);
+      let timer = clock.setTimeout(onTimer, timeout);
+      const settled = (): void => {
+        timer.cancel();
+        this.#lastReply = clock.monotonic();
+      };
       reply.then(
         (value) => {
-          timer.cancel();
+          settled();
           if (late) onLate?.(value);
           else resolve(value);
         },

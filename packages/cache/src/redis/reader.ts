@@ -44,7 +44,7 @@ export class Reader {
   async #send(keys: readonly string[], receivers: readonly Receive[]): Promise<void> {
     let values: readonly (Buffer | null)[] | undefined;
     try {
-      values = await this.#gate.run((client) => this.#ask(client, keys));
+      values = await this.#gate.run('read', (client) => this.#ask(client, keys));
     } catch {
       // Away; the gate has counted it.
     }

@@ -50,6 +50,7 @@ export class Records {
       writtenAt: time.now(),
       freshFor,
       loadMs: draft.loadMs ?? 0,
+      idleTtl: lifetime.idleTtl,
     };
     const life = freshFor + lifetime.staleIfError;
     const idle = lifetime.idleTtl > 0 ? lifetime.idleTtl : Infinity;
@@ -104,7 +105,8 @@ export class Records {
     if (sharedSum(place.scope.generations) !== record.generation) return undefined;
     for (let i = 0; i < tags.length; i += 1) if (tags[i]?.shared !== record.tags[i]?.[1]) return undefined;
     const age = Math.max(0, this.#parts.time.now() - record.writtenAt);
-    return { value, tags, freshFor: record.freshFor - age, loadMs: record.loadMs, stamp: record.stamp };
+    const { loadMs, idleTtl, stamp } = record;
+    return { value, tags, freshFor: record.freshFor - age, loadMs, idleTtl, stamp };
   }
 
   #reject(place: Place, reason: string): undefined {

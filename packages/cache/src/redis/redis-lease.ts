@@ -18,6 +18,8 @@ export interface LeaseParts {
   readonly token: string;
   /** The bytes of a draft and their life; undefined when it cannot be stored. */
   readonly encode: (draft: Draft) => Promise<{ readonly bytes: Buffer; readonly life: number } | undefined>;
+  /** Told once it is renewed no more. */
+  readonly onEnd: (lease: RedisLease) => void;
 }
 
 /** A lease that is renewed every third of its time until it is used, released or left to lapse. */
@@ -40,7 +42,7 @@ export class RedisLease implements Lease {
     this.stopRenewing();
     try {
       const { bytes, life } = encoded;
-      const stored = await gate.run((client) =>
+      const stored = await gate.run('write', (client) =>
         PUT.run(client, [keys.entry, keys.lease], [token, bytes, life]),
       );
       return stored === 1 ? 'stored' : 'fenced';
@@ -53,7 +55,7 @@ export class RedisLease implements Lease {
     this.stopRenewing();
     try {
       const { gate, keys, token } = this.#parts;
-      await gate.run((client) => RELEASE.run(client, [keys.lease], [token]));
+      await gate.run('renew', (client) => RELEASE.run(client, [keys.lease], [token]));
     } catch {
       // It lapses by itself.
     }
@@ -61,12 +63,13 @@ export class RedisLease implements Lease {
 
   stopRenewing(): void {
     this.#timer.cancel();
+    this.#parts.onEnd(this);
   }
 
   async #renew(): Promise<void> {
     try {
       const { gate, keys, token, leaseTtl } = this.#parts;
-      const held = await gate.run((client) => RENEW.run(client, [keys.lease], [token, leaseTtl]));
+      const held = await gate.run('renew', (client) => RENEW.run(client, [keys.lease], [token, leaseTtl]));
       if (held !== 1) this.stopRenewing();
     } catch {
       // The next renewal may succeed; if none does, the value is refused when it is stored.

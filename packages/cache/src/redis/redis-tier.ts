@@ -27,6 +27,7 @@ import type {
 } from '../second-tier.ts';
 import type { Tally } from '../stats.ts';
 import { Backplane } from './backplane.ts';
+import { byPath, portions } from './batch.ts';
 import { Gate } from './gate.ts';
 import { Journal } from './journal.ts';
 import { RedisKeys, type EntryKeys } from './keys.ts';
@@ -68,6 +69,7 @@ export class RedisTier implements SecondTier {
   readonly #backplane: Backplane;
   readonly #time: ServerTime;
   readonly #shared: SharedCounters;
+  readonly #leases = new Set<RedisLease>();
 
   constructor(redis: RedisOption, options: ResolvedCacheOptions, parts: RedisTierParts) {
     this.#options = options;
@@ -97,6 +99,7 @@ export class RedisTier implements SecondTier {
       counters: parts.counters,
       onReject: (place, reason) => {
         parts.tally.rejected += 1;
+        parts.listener.onFailure('decode');
         parts.listener.onReject(place, reason);
       },
     });
@@ -163,15 +166,24 @@ export class RedisTier implements SecondTier {
   }
 
   async write(drafts: readonly Draft[]): Promise<readonly WriteOutcome[]> {
-    const outcomes = await Promise.all(drafts.map((draft) => this.#write(draft)));
+    const outcomes: WriteOutcome[] = [];
+    // In portions, so that the last of many does not look late.
+    for (const some of portions(drafts))
+      outcomes.push(...(await Promise.all(some.map((draft) => this.#write(draft)))));
     const done = drafts.filter((_, i) => outcomes[i] === 'stored' || outcomes[i] === 'skipped');
     await this.#tell(done.map(({ place }) => place));
     return outcomes;
   }
 
   async remove(places: readonly Place[]): Promise<readonly boolean[]> {
+    const answers: boolean[] = [];
+    for (const some of portions(places)) answers.push(...(await this.#removeSome(some)));
+    return answers;
+  }
+
+  async #removeSome(places: readonly Place[]): Promise<readonly boolean[]> {
     try {
-      const removed = this.#gate.run((client) =>
+      const removed = this.#gate.run('invalidate', (client) =>
         Promise.all(places.map((place) => this.#remove(client, place))),
       );
       // One connection keeps the order, so the message need not wait for the answer; a Cluster has many.
@@ -180,13 +192,13 @@ export class RedisTier implements SecondTier {
       return answers;
     } catch {
       this.#postpone(places, []);
-      return [];
+      return places.map(() => false);
     }
   }
 
   async invalidate(counters: readonly Counter[]): Promise<void> {
     try {
-      await this.#gate.run(async (client) => {
+      await this.#gate.run('invalidate', async (client) => {
         await this.#backplane.tellCounters(client, await this.#shared.bump(client, counters));
       });
     } catch {
@@ -194,9 +206,10 @@ export class RedisTier implements SecondTier {
     }
   }
 
-  touch(place: Place, idleTtl: number): void {
+  touch(place: Place, life: number): void {
+    if (this.#gate.state !== 'up') return;
     this.#gate
-      .run((client) => client.call('PEXPIRE', this.#keys.of(place).entry, Math.ceil(idleTtl)))
+      .run('renew', (client) => client.call('PEXPIRE', this.#keys.entry(place), Math.ceil(life)))
       .catch(() => {});
   }
 
@@ -208,6 +221,7 @@ export class RedisTier implements SecondTier {
 
   async close(options: CloseOptions = {}): Promise<void> {
     this.#backplane.close();
+    for (const lease of this.#leases) lease.stopRenewing();
     await this.#gate.close(toMilliseconds(options.timeout ?? 1_000, 'timeout'));
   }
 
@@ -232,9 +246,13 @@ export class RedisTier implements SecondTier {
           logger.warn({ cache: this.#options.name, reason }, 'the cache goes on without redis');
         listener.onState(state, reason);
       },
-      onTimeout: () => (tally.timeouts += 1),
-      onError: (error) => {
+      onTimeout: (op) => {
+        tally.timeouts += 1;
+        listener.onFailure(op);
+      },
+      onError: (error, op) => {
         tally.errors += 1;
+        listener.onFailure(op);
         logger.debug({ err: error }, 'a redis command of the cache failed');
       },
     });
@@ -266,7 +284,7 @@ export class RedisTier implements SecondTier {
 
   async #heartbeat(): Promise<number> {
     const sentAt = this.#time.exact();
-    const [sequence, time] = await this.#gate.run((client) =>
+    const [sequence, time] = await this.#gate.run('heartbeat', (client) =>
       Promise.all([client.call('GET', this.#keys.sequence), client.call('TIME')]),
     );
     this.#time.set(time, sentAt);
@@ -281,19 +299,22 @@ export class RedisTier implements SecondTier {
     const late = (reply: unknown): void => {
       if (Array.isArray(reply) && reply[0] === 2) void this.#lease(keys, token).release();
     };
-    return (await this.#gate.run(run, late)) as [number, Buffer];
+    return (await this.#gate.run('claim', run, late)) as [number, Buffer];
   }
 
   #lease(keys: EntryKeys, token: string): RedisLease {
     const { clock, leaseTtl } = this.#options;
-    return new RedisLease({
+    const lease = new RedisLease({
       gate: this.#gate,
       clock,
       leaseTtl,
       keys,
       token,
       encode: (draft) => this.#encode(draft),
+      onEnd: (ended) => this.#leases.delete(ended),
     });
+    this.#leases.add(lease);
+    return lease;
   }
 
   /** Undefined when the value cannot be stored, which is counted and said once it happens. */
@@ -316,12 +337,12 @@ export class RedisTier implements SecondTier {
       await this.#ensure(place, draft.tags, draft.lifetime);
       const encoded = await this.#encode(draft);
       if (encoded === undefined) {
-        await this.#gate.run((client) => this.#remove(client, place));
+        await this.#gate.run('write', (client) => this.#remove(client, place));
         return 'skipped';
       }
       const deadline = Math.ceil(this.#time.now() + redisTimeout + WRITE_GRACE);
       const { bytes, life } = encoded;
-      const stored = await this.#gate.run((client) =>
+      const stored = await this.#gate.run('write', (client) =>
         SET.run(client, [entry, leaseKey], [bytes, life, deadline]),
       );
       if (stored === 1) return 'stored';
@@ -340,7 +361,7 @@ export class RedisTier implements SecondTier {
 
   async #tell(places: readonly Place[]): Promise<void> {
     if (places.length === 0) return;
-    await this.#gate.run((client) =>
+    await this.#gate.run('invalidate', (client) =>
       Promise.all(byPath(places).map(([path, keys]) => this.#backplane.tellKeys(client, path, keys))),
     );
   }
@@ -366,14 +387,4 @@ function overridesOf(random: Random): object {
     autoResendUnfulfilledCommands: false,
     retryStrategy: (times: number) => Math.min(25 * 2 ** Math.min(times, 5), 500) * (0.5 + random() / 2),
   };
-}
-
-function byPath(places: readonly Place[]): (readonly [path: string, keys: readonly string[]])[] {
-  const paths = new Map<string, string[]>();
-  for (const { scope, key } of places) {
-    const keys = paths.get(scope.path);
-    if (keys === undefined) paths.set(scope.path, [key]);
-    else keys.push(key);
-  }
-  return [...paths];
 }

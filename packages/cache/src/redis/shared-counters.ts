@@ -37,7 +37,7 @@ export class SharedCounters {
     if (asked.length === 0) return;
     // Kept for twice as long as needed, so that it is asked once in a while and not for every write.
     const life = Math.ceil(2 * keepFor);
-    const versions = await this.#parts.gate.run((client) =>
+    const versions = await this.#parts.gate.run('claim', (client) =>
       Promise.all(asked.map(({ id }) => COUNTER.run(client, [this.#parts.keys.counter(id)], [life]))),
     );
     asked.forEach((one, i) => {
