@@ -99,13 +99,10 @@ async function run(
     queues: settings.messaging.workers.queues,
   });
   await putBack({ store, intake, queue, processing });
-  let stopFollowing = (): void => {};
-  if (settings.health_check.global.enabled) {
-    stopFollowing = health.addStatusChangeCallback((_before, now) => degraded.follow(now), {
-      group: 'readiness',
-    });
-    await health.start();
-  }
+  const stopFollowing = health.addStatusChangeCallback((_before, now) => degraded.follow(now), {
+    group: 'readiness',
+  });
+  await health.start();
 
   const app = createServer(logger, metrics);
   const admin = adminOnly(env['ADMIN_TOKEN']);

@@ -23,3 +23,13 @@ test('every Redis the service uses is checked, once, and named after who uses it
     'redis_cache',
   ]);
 });
+
+test('with the checks turned off the probes say that the process answers, until it goes down', async () => {
+  const service = await startService({ port: 0, env: { ...AT_ONCE, HEALTH_CHECK_ENABLED: 'false' } });
+  const client = new Client(service.url);
+  for (const path of ['/livez', '/readyz', '/startupz', '/healthz']) {
+    expect([path, (await client.call(path)).status]).toEqual([path, 200]);
+  }
+  await service.close();
+  expect(service.platform.health.status('readiness')).not.toBe('healthy');
+});
