@@ -271,7 +271,12 @@ export class LockManager extends IsolatedEmitter<LockEvents> implements AsyncDis
 export async function createLockManager(options: LockManagerOptions = {}): Promise<LockManager> {
   const resolved = resolveOptions(options);
   const manager = new LockManager(await openBackend(resolved), resolved);
-  await manager.start();
+  try {
+    await manager.start();
+  } catch (error) {
+    await manager.close({ timeout: 0 });
+    throw error;
+  }
   return manager;
 }
 

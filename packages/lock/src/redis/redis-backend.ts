@@ -35,6 +35,8 @@ export interface RedisBackendOptions {
 
 /** How long a waiter that shows no interest counts as alive, in milliseconds. */
 export const WAITER_TTL = 7_500;
+/** How long readers hold back for a writer that tries again and again, in milliseconds: several of its pauses. */
+const WISH_TTL = 300;
 /** How many holds one command renews at most. */
 const RENEW_BATCH = 100;
 /** How long the fence of a key outlives its last use in a Cluster; after that the server's clock is larger anyway. */
@@ -109,6 +111,16 @@ export class RedisBackend implements LockBackend {
       owner,
     ]);
     return answerOf(reply, lease, asked);
+  }
+
+  /** Takes a hold if it is free, as one server of a quorum. */
+  async attempt(request: HoldRequest, patient: boolean): Promise<Grant | Busy> {
+    const { resource, holdId, mode, lease, block } = request;
+    const from = this.#instant();
+    const keys = [...this.#keys.all(resource), this.#keys.one(resource, 'i')];
+    const args = [holdId, mode, lease, block, patient ? 1 : 0, WISH_TTL, encodeOwner(request.owner)];
+    const reply = await this.#run(scripts.attempt, keys, [...this.#common, ...args]);
+    return answerOf(reply as number[], lease, from);
   }
 
   async cancel({ resource, holdId }: HoldRef): Promise<void> {

@@ -36,7 +36,7 @@ export class RedisKeys {
     return [`${base}x`, `${base}q`];
   }
 
-  one(resource: Resource, suffix: 'x' | 's' | 'b' | 't'): string {
+  one(resource: Resource, suffix: 'x' | 's' | 'b' | 't' | 'i'): string {
     const base = this.#base(resource);
     return suffix === 't' && this.#fence !== undefined ? this.#fence : base + suffix;
   }

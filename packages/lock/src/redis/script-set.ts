@@ -6,6 +6,7 @@ export type ScriptName =
   | 'fast'
   | 'fastMany'
   | 'acquire'
+  | 'attempt'
   | 'releaseFast'
   | 'releaseMany'
   | 'release'
@@ -25,6 +26,7 @@ export const scripts: Readonly<Record<ScriptName, RedisScript>> = {
   fast: new RedisScript(embedded.fastScript.source),
   fastMany: new RedisScript(embedded.fastManyScript.source),
   acquire: new RedisScript(embedded.acquireScript.source),
+  attempt: new RedisScript(embedded.attemptScript.source),
   releaseFast: new RedisScript(embedded.releaseFastScript.source),
   releaseMany: new RedisScript(embedded.releaseManyScript.source),
   release: new RedisScript(embedded.releaseScript.source),

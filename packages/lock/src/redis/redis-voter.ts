@@ -1,0 +1,66 @@
+import type { Clock } from '@xiaoke/core';
+import type { RedisConnection } from '@xiaoke/core/redis';
+import type { Busy, Grant, HoldRequest } from '../backend.ts';
+import type { Voter, VoterPast } from '../quorum/voter.ts';
+import { RedisBackend, type RedisBackendOptions } from './redis-backend.ts';
+
+/** How long a server may leave attempts unanswered before it is asked once a second only, in milliseconds. */
+const STALLED_AFTER = 500;
+const PROBE_EVERY = 1_000;
+
+/** One server of a quorum. */
+export class RedisVoter implements Voter {
+  readonly backend: RedisBackend;
+  readonly #client: RedisConnection['client'];
+  readonly #clock: Clock;
+  readonly #markKey: string;
+  /** Attempts without an answer, and when something was last heard or the first of them sent. */
+  #open = 0;
+  #heardAt = 0;
+  #askedAt = 0;
+
+  constructor(connection: RedisConnection, options: RedisBackendOptions) {
+    this.backend = new RedisBackend(connection, options);
+    this.#client = connection.client;
+    this.#clock = options.clock;
+    this.#markKey = `${options.namespace}:lock-quorum`;
+  }
+
+  // What a frozen server was asked piles up in memory, and all of it would be granted when it wakes.
+  attempt(request: HoldRequest, patient: boolean): Promise<Grant | Busy> {
+    const now = this.#clock.monotonic();
+    if (this.#open === 0) this.#heardAt = now;
+    else if (now - this.#heardAt > STALLED_AFTER && now - this.#askedAt < PROBE_EVERY)
+      return Promise.reject(new Error('A server of the quorum does not answer'));
+    this.#askedAt = now;
+    this.#open += 1;
+    return this.backend.attempt(request, patient).finally(() => {
+      this.#open -= 1;
+      this.#heardAt = this.#clock.monotonic();
+    });
+  }
+
+  async look(): Promise<VoterPast> {
+    const [info, mark] = await Promise.all([
+      this.#client.call('INFO', 'server'),
+      this.#client.call('GET', this.#markKey),
+    ]);
+    const field = (name: string): string =>
+      new RegExp(`^${name}:(.*?)\\r?$`, 'm').exec(String(info))?.[1] ?? '';
+    return {
+      runId: field('run_id'),
+      // A difference of two times that were cut to whole seconds, so it can say a second too much.
+      uptimeMs: Math.max(0, Number(field('uptime_in_seconds')) - 1) * 1_000,
+      joinedAs: typeof mark === 'string' ? mark : undefined,
+    };
+  }
+
+  async join(runId: string): Promise<void> {
+    await this.#client.call('SET', this.#markKey, runId, 'NX');
+  }
+
+  onConnection(listener: (up: boolean) => void): void {
+    this.#client.on('ready', () => listener(true));
+    this.#client.on('close', () => listener(false));
+  }
+}

@@ -1,0 +1,213 @@
+import { InvalidOptionError } from '@xiaoke/core';
+import { eventually } from '@xiaoke/core/testing';
+import { startRedis, type RedisServer } from '@xiaoke/test-servers';
+import { expect, test } from 'vitest';
+import {
+  createLockManager,
+  LockTimeoutError,
+  LockType,
+  UnsupportedError,
+  type LockManager,
+  type LockManagerOptions,
+} from '../src/index.ts';
+import { freshNamespace } from './run-conformance.ts';
+
+interface Quorum extends AsyncDisposable {
+  readonly servers: readonly RedisServer[];
+  manager(options?: Omit<LockManagerOptions, 'redis' | 'namespace'>): Promise<LockManager>;
+}
+
+async function startQuorum(size: number): Promise<Quorum> {
+  const servers = await Promise.all(Array.from({ length: size }, () => startRedis()));
+  const namespace = freshNamespace();
+  const managers: LockManager[] = [];
+  return {
+    servers,
+    manager: async (options) => {
+      const redis = { quorum: servers.map(({ url }) => url) };
+      const made = await createLockManager({ ...options, redis, namespace });
+      managers.push(made);
+      return made;
+    },
+    [Symbol.asyncDispose]: async () => {
+      await Promise.all(managers.map((manager) => manager.close({ timeout: 500 })));
+      await Promise.all(servers.map((server) => server.stop()));
+    },
+  };
+}
+
+const at = (servers: readonly RedisServer[], index: number): RedisServer => {
+  const server = servers[index];
+  if (server === undefined) throw new RangeError(`no server ${index}`);
+  return server;
+};
+
+/** Enters critical sections until `end`, and tells whether two were ever inside and whether every token grew. */
+async function hammer(managers: readonly LockManager[], milliseconds: number): Promise<number> {
+  const end = performance.now() + milliseconds;
+  let inside = 0;
+  let entered = 0;
+  let lastToken = 0;
+  const worker = async (locks: LockManager): Promise<void> => {
+    while (performance.now() < end) {
+      await locks.withLock('k', { wait: 20_000 }, async (lock) => {
+        inside += 1;
+        expect(inside).toBe(1);
+        expect(lock.fencingToken).toBeGreaterThan(lastToken);
+        lastToken = lock.fencingToken;
+        await new Promise((resolve) => setTimeout(resolve, 1));
+        inside -= 1;
+        entered += 1;
+      });
+    }
+  };
+  await Promise.all(managers.flatMap((locks) => [worker(locks), worker(locks), worker(locks)]));
+  return entered;
+}
+
+test('scenario 24: with 1 of 3 servers killed, locks exclude each other and tokens grow', async () => {
+  await using quorum = await startQuorum(3);
+  const managers = await Promise.all([quorum.manager(), quorum.manager()]);
+  const killed = setTimeout(() => void at(quorum.servers, 1).kill(), 300);
+  expect(await hammer(managers, 1_500)).toBeGreaterThan(30);
+  clearTimeout(killed);
+  expect(await managers[0]?.healthIndicator().check({ signal: new AbortController().signal })).toMatchObject({
+    status: 'degraded',
+  });
+});
+
+test('scenario 24: with 1 of 5 servers killed and 1 frozen, locks exclude each other and tokens grow', async () => {
+  await using quorum = await startQuorum(5);
+  const managers = await Promise.all([quorum.manager(), quorum.manager()]);
+  setTimeout(() => at(quorum.servers, 0).pause(), 200);
+  setTimeout(() => void at(quorum.servers, 4).kill(), 400);
+  expect(await hammer(managers, 2_000)).toBeGreaterThan(30);
+  at(quorum.servers, 0).resume();
+  expect(await hammer(managers, 500)).toBeGreaterThan(5);
+});
+
+test('scenario 24: without a majority nothing is granted, and the holder is told before its lease can end', async () => {
+  await using quorum = await startQuorum(3);
+  const [locks, other] = await Promise.all([
+    quorum.manager({ defaultTtl: 1_500 }),
+    quorum.manager({ defaultTtl: 1_500 }),
+  ]);
+  const lock = await locks.acquireLock('k');
+  const { signal } = lock;
+  const renewals = locks.stats().renewals;
+  await eventually(() => locks.stats().renewals > renewals, { interval: 1 });
+  const sent = performance.now() - (1_500 * 0.98 - lock.remainingMs());
+  at(quorum.servers, 0).pause();
+  await at(quorum.servers, 1).kill();
+  await eventually(() => signal.aborted, { interval: 2 });
+  expect(performance.now() - sent).toBeLessThan(1_500);
+  expect(performance.now() - sent).toBeGreaterThan(1_275);
+  await expect(other.acquireLock('k', { wait: 300 })).rejects.toThrow(/not free|No answer/);
+  expect(await other.tryAcquireLock('free')).toBeUndefined();
+  at(quorum.servers, 0).resume();
+  await using next = await other.acquireLock('k', { wait: 20_000 });
+  expect(next.fencingToken).toBeGreaterThan(lock.fencingToken);
+});
+
+test('scenario 11: 2 of 3 servers that restart without their data do not vote before every lease they forgot has ended', async () => {
+  await using quorum = await startQuorum(3);
+  const ttl = 3_000;
+  const [locks, other] = await Promise.all([
+    quorum.manager({ defaultTtl: ttl }),
+    quorum.manager({ defaultTtl: ttl }),
+  ]);
+  const lock = await locks.acquireLock('k', { autoExtend: false });
+  const restarted = performance.now();
+  await Promise.all([at(quorum.servers, 0).restart(), at(quorum.servers, 2).restart()]);
+  // Also a process that has never seen the servers before.
+  const late = await quorum.manager({ defaultTtl: ttl });
+  const winner = await Promise.any([
+    other.acquireLock('k', { wait: 20_000 }),
+    late.acquireLock('k', { wait: 20_000 }),
+  ]);
+  expect(lock.remainingMs()).toBe(0);
+  expect(performance.now() - restarted).toBeGreaterThan(ttl * 0.9);
+  expect(winner.fencingToken).toBeGreaterThan(lock.fencingToken);
+});
+
+test('servers may be restarted one after the other under a lock that is held', async () => {
+  await using quorum = await startQuorum(3);
+  const [locks, other] = await Promise.all([
+    quorum.manager({ defaultTtl: 900 }),
+    quorum.manager({ defaultTtl: 900 }),
+  ]);
+  const lock = await locks.acquireLock('k');
+  for (const server of quorum.servers) {
+    await server.restart();
+    const renewals = locks.stats().renewals;
+    await eventually(() => locks.stats().renewals >= renewals + 4);
+    expect(await other.tryAcquireLock('k')).toBeUndefined();
+  }
+  lock.assertHeld();
+  expect((await other.inspectLock('k')).holders).toHaveLength(1);
+  expect(await lock.release()).toBe(true);
+  await eventually(async () => (await (await other.tryAcquireLock('k'))?.release()) === true);
+});
+
+test('a writer is not starved by readers who come and go at a quorum', async () => {
+  await using quorum = await startQuorum(3);
+  const [readers, writer] = await Promise.all([quorum.manager(), quorum.manager()]);
+  let stop = false;
+  const read = async (): Promise<void> => {
+    while (!stop) {
+      await readers.withLock('k', { type: LockType.SHARED, wait: 20_000 }, async () => {
+        await new Promise((resolve) => setTimeout(resolve, 5));
+      });
+    }
+  };
+  const reading = [read(), read(), read(), read()];
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  await writer.withLock('k', { wait: 5_000 }, async () => {});
+  stop = true;
+  await Promise.all(reading);
+});
+
+test('two processes take turns on a contended key of a quorum', async () => {
+  await using quorum = await startQuorum(3);
+  const managers = await Promise.all([quorum.manager(), quorum.manager()]);
+  const shares = [0, 0];
+  const end = performance.now() + 2_000;
+  let longest = 0;
+  const worker = async (index: number): Promise<void> => {
+    while (performance.now() < end) {
+      const asked = performance.now();
+      await managers[index]?.withLock('k', { wait: 20_000 }, async () => {
+        longest = Math.max(longest, performance.now() - asked);
+        shares[index] = (shares[index] ?? 0) + 1;
+        await new Promise((resolve) => setTimeout(resolve, 1));
+      });
+    }
+  };
+  await Promise.all([0, 0, 0, 0, 1, 1, 1, 1].map((index) => worker(index)));
+  expect(Math.min(...shares)).toBeGreaterThan(0.15 * Math.max(...shares));
+  expect(longest).toBeLessThan(1_500);
+});
+
+test('a majority cannot be configured away, and what is unsound over a quorum is refused', async () => {
+  await using quorum = await startQuorum(3);
+  const urls = quorum.servers.map(({ url }) => url);
+  const refused = async (redis: unknown, option: string): Promise<void> => {
+    await expect(createLockManager({ redis: redis as never })).rejects.toMatchObject({
+      code: 'INVALID_OPTION',
+      details: { option },
+    });
+  };
+  await refused({ quorum: [] }, 'redis.quorum');
+  await refused({ quorum: urls.slice(1) }, 'redis.quorum');
+  await refused({ quorum: [urls[0], urls[1], urls[1]] }, 'redis.quorum');
+  await refused({ quorum: 'redis://localhost' }, 'redis.quorum');
+  await refused({ quorum: [...urls, 'http://x'] }, 'redis.quorum[3]');
+  await refused({ quorum: urls, majority: 1 }, 'redis.majority');
+  const locks = await quorum.manager();
+  expect(() => locks.semaphore('s', 3)).toThrow(UnsupportedError);
+  await expect(locks.acquireLock('')).rejects.toThrow(InvalidOptionError);
+  const lock = await locks.acquireLock('k', { ttl: 2_000 });
+  // Less than the lease, by the margin for clocks that run at different rates.
+  expect(lock.remainingMs()).toBeLessThanOrEqual(2_000 * 0.98);
+  await expect(locks.acquireLock('k', { wait: 0 })).rejects.toThrow(LockTimeoutError);
+});
