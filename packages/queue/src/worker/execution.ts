@@ -30,13 +30,17 @@ export class Execution {
   constructor(task: ActiveTask, options: ExecutionOptions) {
     this.#task = task;
     this.#options = options;
-    const { timeoutMs, clock } = options;
-    if (timeoutMs !== undefined) {
-      this.#timeout = clock
-        .setTimeout(() => task.stop('timeout', new TimeoutError(`Task ${task.name}`, timeoutMs)), timeoutMs)
-        .unref();
-    }
     task.onStop = (cause) => this.#stopping(cause);
+  }
+
+  /** The attempt's time begins. */
+  arm(): void {
+    const { timeoutMs, clock } = this.#options;
+    if (timeoutMs === undefined || this.#over || this.#timeout !== undefined) return;
+    const task = this.#task;
+    this.#timeout = clock
+      .setTimeout(() => task.stop('timeout', new TimeoutError(`Task ${task.name}`, timeoutMs)), timeoutMs)
+      .unref();
   }
 
   /** The handler resolved. */

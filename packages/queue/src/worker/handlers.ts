@@ -41,7 +41,10 @@ export type BatchHandler<Payload = unknown, Result = unknown> = {
   ): Promise<readonly (Result | Error)[]> | readonly (Result | Error)[];
 }['handle'];
 
-/** A module whose default export is the handler, run outside the main thread. */
+/**
+ * A module whose default export is the handler, run outside the main thread: it may block, and it is killed when it does
+ * not stop within the grace after its timeout or cancellation, or needs more memory than it may have.
+ */
 export interface IsolatedHandler {
   readonly file: URL;
   readonly isolation: 'thread' | 'process';
@@ -53,9 +56,12 @@ export interface HandlerOptions {
   readonly backoff?: BackoffOptions;
   /** Per attempt, when the task has none. */
   readonly timeout?: Duration;
-  /** Isolated handlers: how many threads or processes at most. @default 4 */
+  /**
+   * Isolated handlers: how many threads or processes at most. A task that has to wait for one does so without using up its
+   * timeout. @default as many as there are slots
+   */
   readonly workers?: number;
-  /** Isolated handlers: a thread or process that needs more is killed. */
+  /** Isolated handlers: a thread or process whose heap needs more is killed. @default no limit of its own */
   readonly memoryLimitMb?: number;
 }
 
@@ -103,10 +109,9 @@ export class Handlers {
       throw new InvalidOptionError('handler', 'must be a function or { file: URL, isolation }');
     if (handler.isolation !== 'thread' && handler.isolation !== 'process')
       throw new InvalidOptionError('handler.isolation', "must be 'thread' or 'process'");
-    // Refused here rather than with every task.
-    throw new QueueError('UNSUPPORTED', 'Handlers in threads and processes are not available yet', {
-      details: { isolation: handler.isolation },
-    });
+    if (handler.file.protocol !== 'file:')
+      throw new InvalidOptionError('handler.file', 'must be a file: URL');
+    return this.#put(name, options, { kind: 'isolated', isolated: handler });
   }
 
   addBatch(name: string, handler: BatchHandler, options: BatchOptions): RegisteredHandler {
@@ -139,7 +144,7 @@ export class Handlers {
       backoffFunction: typeof backoff === 'function' ? backoff : undefined,
       timeoutMs:
         options.timeout === undefined ? undefined : toMilliseconds(options.timeout, 'timeout', { min: 1 }),
-      workers: checkInteger(options.workers ?? 4, 'workers', 1, 1_024),
+      workers: checkInteger(options.workers ?? 1_024, 'workers', 1, 1_024),
       memoryLimitMb:
         options.memoryLimitMb === undefined
           ? undefined

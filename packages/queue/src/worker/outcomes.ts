@@ -1,7 +1,7 @@
 import { NonRetryableError, RetryLaterError, TimeoutError, toMilliseconds, type Random } from '@xiaoke/core';
 import { backoffDelay, type BackoffFunction } from '../backoff.ts';
 import type { Outcome } from '../backend.ts';
-import { describeError, type QueueError } from '../errors.ts';
+import { describeError, QueueError } from '../errors.ts';
 import type { DeadReason } from '../events.ts';
 import type { ActiveTask } from './active-task.ts';
 import type { RegisteredHandler } from './handlers.ts';
@@ -39,6 +39,8 @@ export function failed(task: ActiveTask, error: unknown, rules: RetryRules): Out
       error: JSON.stringify(describeError(error)),
     };
   }
+  if (error instanceof QueueError && error.code === 'HANDLER_NOT_FOUND')
+    return dead(error, error.code, false);
   if (error instanceof NonRetryableError) return dead(error, 'NON_RETRYABLE', true);
   if (task.attempt >= task.maxAttempts)
     return dead(error, error instanceof TimeoutError ? 'TIMEOUT' : 'ATTEMPTS_EXHAUSTED', true);

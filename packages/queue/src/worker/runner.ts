@@ -19,7 +19,10 @@ import { dead, ended } from './outcomes.ts';
 
 /** Runs an isolated handler; loaded only when there is one. */
 export interface IsolationRunner {
-  run(handler: RegisteredHandler, task: ActiveTask): Promise<unknown>;
+  run(
+    handler: RegisteredHandler,
+    run: { readonly task: ActiveTask; readonly payload: unknown; started(): void },
+  ): Promise<unknown>;
 }
 
 /** What a runner needs. */
@@ -88,6 +91,8 @@ export class Runner {
       },
     });
     this.#executions.set(task, execution);
+    // What is isolated may have to wait for a thread; it says when it begins.
+    if (handler.kind !== 'isolated') execution.arm();
     const schema = this.#options.schemas.get(task.name);
     if (schema === undefined) this.#run(task, handler, execution, task.envelope.payload);
     else void this.#validated(task, handler, execution, schema);
@@ -146,7 +151,9 @@ export class Runner {
     }
     try {
       const result = this.#options.traced(task, () =>
-        handler.kind === 'isolated' ? this.#options.isolation.run(handler, task) : handler.run(payload, task),
+        handler.kind === 'isolated'
+          ? this.#options.isolation.run(handler, { task, payload, started: () => execution.arm() })
+          : handler.run(payload, task),
       );
       if (isThenable(result)) {
         result.then(

@@ -40,13 +40,14 @@ export class WorkerHost {
   readonly #host: WorkerHostOptions;
   readonly #pools = new Set<Pool>();
   readonly #notes: Notes;
-  readonly #isolation = new LazyIsolation();
+  readonly #isolation: LazyIsolation;
   readonly #runner: Runner;
 
   constructor(host: WorkerHostOptions) {
     this.#host = host;
     const { options, backend, emitter, metrics } = host;
     this.#notes = new Notes(backend, options.clock, host.background);
+    this.#isolation = new LazyIsolation({ clock: options.clock, graceMs: options.graceMs });
     this.#runner = new Runner({
       handlers: host.handlers,
       schemas: options.schemas,
@@ -108,7 +109,7 @@ export class WorkerHost {
   async close(timeoutMs: number): Promise<void> {
     await Promise.all([...this.#pools].map((pool) => pool.close({ timeoutMs })));
     await this.#notes.flush();
-    await this.#isolation.close();
+    await this.#isolation.close(Math.max(100, Math.min(2_000, timeoutMs)));
   }
 
   #settled(task: ActiveTask, outcome: Outcome): void {
