@@ -58,7 +58,8 @@ export class RedisBackend implements Backend {
     this.#connection = connection;
     this.partitions = options.partitions;
     this.#keys = new Keys(options.namespace, options.partitions);
-    this.#link = new RedisLink(connection);
+    // A dead connection has to be found out while there is time left to try another one.
+    this.#link = new RedisLink(connection, Math.max(500, Math.min(3_000, options.enqueueTimeoutMs / 2)));
     this.#limits = { timeoutMs: options.enqueueTimeoutMs, maxBuffered: options.maxBuffered, buffered: 0 };
     this.#background = new Background({ logger: options.logger });
     this.#places = new Places(this.#keys, (attempt) => this.#ask(attempt));
