@@ -52,7 +52,8 @@ export class RedisSession implements Session {
     this.worker = options.worker;
     this.listener = options.listener;
     this.#partitionKeys = options.keys.partition(options.partition);
-    this.#link = new RedisLink(options.connection);
+    // A dead connection has to be replaced before the lease has run out.
+    this.#link = new RedisLink(options.connection, Math.max(200, Math.min(3_000, options.leaseMs / 4)));
     this.#blocking = new RedisLink(options.connection, BLOCK_SILENCE);
     options.background.run(() => this.beat(), 'announce a worker');
   }
