@@ -21,3 +21,22 @@ export type { Instance, InstanceInit, InstanceStatus, InstanceUpdate } from './i
 export type { InstanceCriteria, InstanceFilter, ServiceSnapshot } from './snapshot.ts';
 export type { ServiceWatch } from './service-watch.ts';
 export { DISCOVERY_ERRORS, DiscoveryError, type DiscoveryErrorCode } from './errors.ts';
+export { createBalancer } from './balancer/load-balancer.ts';
+export type {
+  BalancedInstance,
+  Balancer,
+  BalancerEvents,
+  BalancerStats,
+  CallContext,
+  CallOptions,
+  Lease,
+  PickOptions,
+} from './balancer/balancer.ts';
+export type {
+  BalancerOptions,
+  BalancerPolicy,
+  CallOutcome,
+  LocalityOptions,
+  OutlierOptions,
+} from './balancer/options.ts';
+export type { BalancerSource, GivenInstance, GivenInstances } from './balancer/source.ts';
