@@ -32,7 +32,7 @@ import { DEFAULT_BUCKETS, InstrumentSet } from './instruments/instrument-set.ts'
 import { familyOf } from './instruments/registry-metric.ts';
 import { LabelledSummary } from './instruments/summary.ts';
 import { ValuePages } from './instruments/value-pages.ts';
-import { checkSlo, makeOperation, type Operation, type OperationOptions } from './operation.ts';
+import { checkSlo, durationName, makeOperation, type Operation, type OperationOptions } from './operation.ts';
 import { resolveOptions, type MetricsCollectorOptions, type ResolvedOptions } from './options.ts';
 import { startRuntime, type RuntimeOptions } from './runtime/runtime.ts';
 import { selfMetrics, setTo, type SelfMetrics } from './self-metrics.ts';
@@ -150,7 +150,7 @@ class DefaultCollector implements MetricsCollector {
       labels: { ...labels, outcome: ['ok', 'error', 'rejected'] },
     });
     const duration = define.histogram({
-      name: `${singular(name)}_duration_seconds`,
+      name: durationName(name),
       help: `${help}: how long it took.`,
       labels,
       buckets,
@@ -354,9 +354,4 @@ function checkDefinition<D extends { readonly name: string }>(definition: D): D 
 /** The series itself for a metric without labels, so that an update is one call; else what `labelled` makes. */
 function instrumentOf<I>(family: Family, labelled: () => unknown): I {
   return (family.schema.names.length === 0 ? family.byValues([]) : labelled()) as I;
-}
-
-function singular(name: string): string {
-  if (name.endsWith('ies')) return `${name.slice(0, -3)}y`;
-  return /[^sui]s$/.test(name) ? name.slice(0, -1) : name;
 }

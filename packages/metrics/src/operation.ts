@@ -92,6 +92,12 @@ export function makeOperation<L extends LabelDefinitions>(
   return { name, slo: options.slo, run: run as Operation<L>['run'], start };
 }
 
+/** What the duration of an operation is called: of one, where the operation's name is that of many. */
+export function durationName(name: string): string {
+  if (name.endsWith('ies')) return `${name.slice(0, -3)}y_duration_seconds`;
+  return `${/[^sui]s$/.test(name) ? name.slice(0, -1) : name}_duration_seconds`;
+}
+
 /** Refuses an objective that cannot be met or missed. */
 export function checkSlo(slo: SloDefinition | undefined): void {
   const share = (value: number, option: string): void => {

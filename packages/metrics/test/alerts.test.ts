@@ -6,6 +6,7 @@ import { promisify } from 'node:util';
 import { afterEach, expect, test } from 'vitest';
 import { promtoolPath, sharedRedis } from '@xiaoke/test-servers';
 import { FakeClock } from '@xiaoke/core/testing';
+import { createMetricsCollector } from '@xiaoke/metrics';
 import { createTimeSeriesStore } from '@xiaoke/metrics/store';
 import {
   createAlertManager,
@@ -25,20 +26,13 @@ afterEach(async () => {
   for (const one of open.splice(0)) await one.close();
 });
 
-const rules = [
-  {
-    name: 'g',
-    rules: [
-      {
-        alert: 'Deep',
-        expr: 'depth > 10',
-        for: '1m',
-        labels: { severity: 'critical' },
-        annotations: { summary: '{{ $labels.queue }} is {{ $value | humanize }} deep' },
-      },
-    ],
-  },
-];
+const deep = {
+  alert: 'Deep',
+  expr: 'depth > 10',
+  labels: { severity: 'critical' },
+  annotations: { summary: '{{ $labels.queue }} is {{ $value | humanize }} deep' },
+};
+const rules = [{ name: 'g', rules: [{ ...deep, for: '1m' }] }];
 
 function setUp(options: Partial<AlertManagerOptions> = {}, shared = new FakeClock()) {
   const clock = shared;
@@ -168,4 +162,147 @@ test.each([
   ],
 ])('%j is refused', (bad, code) => {
   expect(() => setUp({ rules: bad as never })).toThrow(expect.objectContaining({ code }));
+});
+
+test('a timer that is late once does not make the rules miss their next turn', async () => {
+  const { alerts, store, clock } = setUp({ interval: '10s' });
+  const depth = { labels: { __name__: 'depth', queue: 'q' }, value: 20, kind: 'gauge' as const };
+  await store.append(clock.now(), [depth]);
+  const evaluatedAt = (): unknown[] =>
+    (alerts.rulesApi() as { groups: { rules: { alerts: { activeAt: string }[] }[] }[] }).groups.flatMap(
+      ({ rules: all }) => all.flatMap(({ alerts: of }) => of.map(({ activeAt }) => activeAt)),
+    );
+  // Nine milliseconds late, and then on time.
+  await clock.advance(10_000);
+  await alerts.evaluate(clock.now() + 9);
+  expect(evaluatedAt()).toHaveLength(1);
+  const before = alerts.stats().evaluations;
+  await store.append(clock.now(), [{ ...depth, value: 1 }]);
+  await clock.advance(10_000);
+  expect(alerts.stats().evaluations).toBe(before + 1);
+  expect(evaluatedAt()).toEqual([]);
+});
+
+test('a silence by pattern covers what it fits, can be taken back, and ends', async () => {
+  const { alerts, told, run } = setUp();
+  const silence = alerts.silence({ queue: '/q|r/' }, '1h', { comment: 'known' });
+  expect(alerts.silences()).toEqual([expect.objectContaining({ id: silence.id, comment: 'known' })]);
+  await run(20, 120);
+  expect(told).toEqual([]);
+  expect(alerts.unsilence(silence.id)).toBe(true);
+  expect(alerts.unsilence(silence.id)).toBe(false);
+  await run(20, 120);
+  expect(told).toHaveLength(1);
+  expect(() => alerts.silence({}, '1h')).toThrow(expect.objectContaining({ code: 'INVALID_OPTION' }));
+});
+
+test('while the greater alert fires, the lesser is not told', async () => {
+  const both = [
+    { alert: 'Down', expr: 'depth > 100', labels: { severity: 'critical' } },
+    { alert: 'Slow', expr: 'depth > 10', labels: { severity: 'warning' } },
+  ];
+  const { told, run } = setUp({
+    rules: both,
+    inhibit: [{ source: { alertname: 'Down' }, target: { alertname: 'Slow' }, equal: ['queue'] }],
+  });
+  await run(200, 120);
+  expect(told.flatMap(({ alerts }) => alerts.map(({ name }) => name))).toEqual(['Down']);
+  await run(20, 240);
+  const names = told.flatMap(({ alerts }) => alerts.map(({ name, state }) => `${state} ${name}`));
+  expect(names).toEqual(['firing Down', 'resolved Down', 'firing Slow']);
+});
+
+test('alerts with the same group labels are told together', async () => {
+  const clock = new FakeClock();
+  const { told, store } = setUp({ groupBy: ['severity'], rules: [deep] }, clock);
+  for (let i = 0; i < 6; i++) {
+    const queues = ['a', 'b', 'c'].map((queue) => ({
+      labels: { __name__: 'depth', queue },
+      value: 50,
+      kind: 'gauge' as const,
+    }));
+    await store.append(clock.now(), queues);
+    await clock.advance(10_000);
+  }
+  expect(told).toHaveLength(1);
+  expect(told[0]).toMatchObject({ groupLabels: { severity: 'critical' }, status: 'firing' });
+  expect(told[0]?.alerts).toHaveLength(3);
+});
+
+test('rules, alerts and health say what is going on', async () => {
+  const metrics = createMetricsCollector();
+  const { alerts, run } = setUp({ metrics, externalLabels: { cluster: 'c1' } });
+  const health = async () =>
+    (await alerts.healthIndicator().check({ signal: AbortSignal.timeout(1_000) })).code;
+  expect(await health()).toBeUndefined();
+  await run(20, 120);
+  expect(await health()).toBe('CRITICAL_ALERT_FIRING');
+  expect(alerts.alertsApi()).toMatchObject({
+    alerts: [{ labels: { alertname: 'Deep', cluster: 'c1' }, state: 'firing', value: '20' }],
+  });
+  expect(alerts.rulesApi()).toMatchObject({
+    groups: [
+      { name: 'g', interval: 10, rules: [{ name: 'Deep', type: 'alerting', state: 'firing', duration: 60 }] },
+    ],
+  });
+  expect(String((await metrics.metrics()).body)).toContain(
+    'xiaoke_alerts{alert="Deep",severity="critical",state="firing"} 1',
+  );
+});
+
+test('a rule that cannot be evaluated says so, and stops no other', async () => {
+  const two = [
+    { alert: 'Bad', expr: 'depth + on (queue) group_left (x) depth > 1' },
+    { alert: 'Good', expr: 'depth > 1' },
+  ];
+  const failing: AlertManagerOptions['source'] = {
+    query: (promql) =>
+      promql.includes('group_left')
+        ? Promise.reject(new Error('broken'))
+        : Promise.resolve({ type: 'vector', series: [{ labels: { queue: 'q' }, points: [[0, 5]] }] }),
+  };
+  const { alerts } = setUp({ rules: two, source: failing });
+  await alerts.evaluate();
+  expect(alerts.active().map(({ name }) => name)).toEqual(['Good']);
+  expect(alerts.stats()).toMatchObject({ failures: 1, rules: 2, firing: 1 });
+  expect(JSON.stringify(alerts.rulesApi())).toContain('"health":"err","lastError":"broken"');
+});
+
+test.each([
+  ['a list of rules', [{ alert: 'A', expr: 'up' }]],
+  ['groups', [{ name: 'rules', rules: [{ alert: 'A', expr: 'up' }] }]],
+  ['the content of a file', { groups: [{ name: 'rules', rules: [{ alert: 'A', expr: 'up' }] }] }],
+  ['the text of a file', 'groups: [{ name: rules, rules: [{ alert: A, expr: up }] }]'],
+])('rules may be %s', async (_, given) => {
+  const { alerts } = setUp({ rules: given });
+  expect(parseRules(alerts.toPrometheusRules())).toEqual([
+    { name: 'rules', rules: [{ alert: 'A', expr: 'up' }] },
+  ]);
+});
+
+test('an objective makes rules for errors and for latency, which fire when the budget burns', async () => {
+  const clock = new FakeClock();
+  const metrics = createMetricsCollector({ clock, constLabels: { service: 's' } });
+  const slo = { objective: 0.99, latency: { threshold: 2, objective: 0.9 } };
+  const bookings = metrics.operation('bookings', { slo });
+  const store = createTimeSeriesStore({ clock });
+  store.attach(metrics);
+  const alerts = createAlertManager({ rules: [sloRules([bookings])], source: store, clock, interval: '30s' });
+  open.push(alerts, store);
+  const seconds = metrics.histogram({
+    name: 'booking_duration_seconds',
+    help: 'x',
+    buckets: [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 2.5, 5, 10],
+  });
+  for (let i = 0; i < 80; i++) {
+    for (let n = 0; n < 5; n++) {
+      bookings.start().end(n === 0 ? 'error' : 'ok');
+      // As slow as three seconds would have been.
+      for (let slow = 0; slow < 20; slow++) seconds.observe(3);
+    }
+    await clock.advance(10_000);
+  }
+  const firing = alerts.active().map(({ name, state, labels }) => `${state} ${name} ${labels['window']}`);
+  expect(firing).toContain('firing BookingsErrorBudgetBurn 1h');
+  expect(firing.some((one) => one.includes('BookingsLatencyBudgetBurn 6h'))).toBe(true);
 });

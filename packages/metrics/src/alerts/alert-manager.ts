@@ -13,7 +13,7 @@ import type { QueryResult } from '../store/promql/query.ts';
 import type { Labels } from '../store/promql/values.ts';
 import type { AlertStateStorage } from './alert-state.ts';
 import type { Alert } from './rule-state.ts';
-import type { RuleGroup } from './rules.ts';
+import type { RuleInput } from './rule-input.ts';
 import type { InhibitRule, LabelMatch, Silence } from './silences.ts';
 import type { AlertSinkOption } from './sinks/sink.ts';
 
@@ -26,7 +26,8 @@ export interface AlertSource {
 
 /** How an alert manager behaves. */
 export interface AlertManagerOptions {
-  readonly rules: readonly RuleGroup[];
+  /** Groups of rules, rules without a group, or the text of a Prometheus rule file. */
+  readonly rules: RuleInput;
   readonly source: AlertSource;
   readonly sinks?: readonly AlertSinkOption[];
   /** How often rules are evaluated. @default '15s' */

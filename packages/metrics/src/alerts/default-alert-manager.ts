@@ -16,11 +16,13 @@ import {
 import type { QueryResult } from '../store/promql/query.ts';
 import type { AlertEvents, AlertManager, AlertManagerOptions, AlertStats } from './alert-manager.ts';
 import { alertApi, countStates, groupApi, type EvaluatedGroup } from './alerts-api.ts';
-import { memoryState, type AlertStateStorage } from './alert-state.ts';
-import { Notifier } from './notifier.ts';
+import { memoryState, type AlertStateStorage, type SavedState } from './alert-state.ts';
+import { Notifier, type NotifierOptions } from './notifier.ts';
 import { printRules } from './rule-yaml.ts';
+import { StateKeeper } from './state-keeper.ts';
 import { RuleState, type Alert, type RuleSample } from './rule-state.ts';
-import { compileGroups, type CompiledRule } from './rules.ts';
+import { groupsOf } from './rule-input.ts';
+import { compileGroups, type CompiledRule, type RuleGroup } from './rules.ts';
 import { matcherOf, Silences, type LabelMatch, type Silence } from './silences.ts';
 import type { AlertSink, AlertSinkOption } from './sinks/sink.ts';
 
@@ -36,15 +38,16 @@ class DefaultAlertManager extends IsolatedEmitter<AlertEvents> implements AlertM
   readonly #clock: Clock;
   readonly #logger: Logger;
   readonly #interval: number;
+  readonly #rules: readonly RuleGroup[];
   readonly #groups: readonly Group[];
   readonly #silences = new Silences();
-  readonly #notifier: Notifier;
+  readonly #notifiers: readonly Notifier[];
   readonly #storage: AlertStateStorage;
+  readonly #state: StateKeeper;
   readonly #background: Background;
   readonly #inhibit: readonly ((alert: Alert, firing: readonly Alert[]) => boolean)[];
   readonly #gauge;
   #timer: Timer | undefined;
-  #loading: Promise<void> | undefined;
   #running: Promise<void> | undefined;
   #closing: Promise<void> | undefined;
   #evaluations = 0;
@@ -61,7 +64,8 @@ class DefaultAlertManager extends IsolatedEmitter<AlertEvents> implements AlertM
     if (typeof options.source?.query !== 'function') {
       throw new InvalidOptionError('source', 'must be able to query');
     }
-    this.#groups = compileGroups(options.rules).map(({ name, interval, rules }) => ({
+    this.#rules = groupsOf(options.rules);
+    this.#groups = compileGroups(this.#rules).map(({ name, interval, rules }) => ({
       name,
       interval: interval ?? this.#interval,
       rules: rules.map((compiled) => {
@@ -71,6 +75,13 @@ class DefaultAlertManager extends IsolatedEmitter<AlertEvents> implements AlertM
     }));
     this.#storage = options.state ?? memoryState();
     this.#background = new Background({ logger: this.#logger });
+    this.#state = new StateKeeper({
+      storage: this.#storage,
+      background: this.#background,
+      logger: this.#logger,
+      restore: (saved) => this.#restore(saved),
+      current: () => this.#current(),
+    });
     this.#inhibit = (options.inhibit ?? []).map(({ source, target, equal = [] }, i) => {
       const [ofSource, ofTarget] = [
         matcherOf(source, `inhibit[${i}].source`),
@@ -85,7 +96,7 @@ class DefaultAlertManager extends IsolatedEmitter<AlertEvents> implements AlertM
             equal.every((name) => other.labels[name] === alert.labels[name]),
         );
     });
-    this.#notifier = this.#makeNotifier((options.sinks ?? []).map(toSink));
+    this.#notifiers = this.#makeNotifiers(namedSinks(options.sinks ?? []));
     this.#gauge = (options.metrics ?? noopMetrics).gauge({
       name: 'xiaoke_alerts',
       help: 'Alerts by state.',
@@ -103,11 +114,7 @@ class DefaultAlertManager extends IsolatedEmitter<AlertEvents> implements AlertM
   }
 
   async evaluate(now: number = this.#clock.now()): Promise<void> {
-    await this.#load();
-    // One at a time, in order: a rule reads what an earlier one recorded.
-    const turn = (this.#running ?? Promise.resolve()).then(() => this.#evaluate(now));
-    this.#running = turn.catch(() => {});
-    await turn;
+    await this.#inTurn(now, false);
   }
 
   silence(
@@ -127,7 +134,7 @@ class DefaultAlertManager extends IsolatedEmitter<AlertEvents> implements AlertM
   }
 
   toPrometheusRules(): string {
-    return printRules(this.#options.rules);
+    return printRules(this.#rules);
   }
 
   rulesApi(): object {
@@ -175,13 +182,19 @@ class DefaultAlertManager extends IsolatedEmitter<AlertEvents> implements AlertM
 
   async #close(timeout: number): Promise<void> {
     this.#timer?.cancel();
-    this.#notifier.close();
-    const last = new Background({ logger: this.#logger });
+    for (const notifier of this.#notifiers) notifier.close();
     await this.#background.settled(timeout / 2);
-    if (this.#loading !== undefined) last.run(() => this.#save(), 'save the alerts');
-    await last.settled(timeout / 4);
-    last.run(() => this.#storage.close(), 'close the state');
-    await last.settled(timeout / 4);
+    const last = new Background({ logger: this.#logger });
+    last.run(() => this.#state.close(), 'save the alerts');
+    await last.settled(timeout / 2);
+  }
+
+  async #inTurn(now: number, dueOnly: boolean): Promise<void> {
+    await this.#state.load();
+    // One at a time, in order: a rule reads what an earlier one recorded.
+    const turn = (this.#running ?? Promise.resolve()).then(() => this.#evaluate(now, dueOnly));
+    this.#running = turn.catch(() => {});
+    await turn;
   }
 
   #arm(): void {
@@ -189,7 +202,7 @@ class DefaultAlertManager extends IsolatedEmitter<AlertEvents> implements AlertM
     const delay = this.#interval - (this.#clock.now() % this.#interval);
     const turn = async (): Promise<void> => {
       try {
-        await this.evaluate();
+        await this.#inTurn(this.#clock.now(), true);
       } finally {
         this.#arm();
       }
@@ -199,51 +212,40 @@ class DefaultAlertManager extends IsolatedEmitter<AlertEvents> implements AlertM
       .unref();
   }
 
-  #load(): Promise<void> {
-    this.#loading ??= this.#restore().catch((error: unknown) => {
-      this.#loading = undefined;
-      throw error;
-    });
-    return this.#loading;
-  }
-
-  async #restore(): Promise<void> {
-    const saved = await this.#storage.load();
-    if (saved === undefined) return;
+  #restore(saved: SavedState): void {
     const states = this.#groups.flatMap(({ rules }) => rules.map(({ state }) => state));
     const trustedUntil = this.#clock.now() + RESTORE_GRACE * this.#interval;
     for (const alert of saved.alerts) {
-      // Two rules may share a name; the labels that a rule adds tell which.
-      const owner = states.find(
-        (state) =>
-          state?.name === alert.name && state.compiled.labels.every(([name]) => name in alert.labels),
-      );
+      const owner = states.find((state) => state?.owns(alert));
       owner?.restore(alert, trustedUntil);
     }
     for (const silence of saved.silences) this.#silences.restore(silence);
-    this.#notifier.restore(saved.told);
+    for (const notifier of this.#notifiers) notifier.restore(saved.told);
   }
 
-  async #save(): Promise<void> {
+  #current(): SavedState {
     const now = this.#clock.now();
-    await this.#storage.save({
+    return {
       savedAt: now,
       alerts: this.#alerts(),
       silences: this.#silences.list(now),
-      told: this.#notifier.told,
-    });
+      told: Object.assign({}, ...this.#notifiers.map(({ told }) => told)) as SavedState['told'],
+    };
   }
 
-  async #evaluate(now: number): Promise<void> {
+  async #evaluate(now: number, dueOnly: boolean): Promise<void> {
     for (const group of this.#groups) {
-      if (now - group.evaluatedAt < group.interval) continue;
+      // By turns rather than by time passed: a timer that is a little late must not make the next turn too early.
+      const turn = (at: number): number => Math.floor(at / group.interval);
+      if (dueOnly && turn(now) === turn(group.evaluatedAt)) continue;
       group.evaluatedAt = now;
       for (const rule of group.rules) await this.#evaluateRule(rule, now);
     }
     this.#evaluations += 1;
     this.#publish();
-    this.#notifier.review(this.#audible(now), now);
-    this.#background.run(() => this.#save(), 'save the alerts');
+    const audible = this.#audible(now);
+    for (const notifier of this.#notifiers) notifier.review(audible, now);
+    this.#state.saveSoon();
   }
 
   async #evaluateRule({ compiled, state }: Group['rules'][number], now: number): Promise<void> {
@@ -300,9 +302,9 @@ class DefaultAlertManager extends IsolatedEmitter<AlertEvents> implements AlertM
     return this.#groups.flatMap(({ rules }) => rules.flatMap(({ state }) => state?.alerts ?? []));
   }
 
-  #makeNotifier(sinks: readonly AlertSink[]): Notifier {
+  #makeNotifiers(sinks: readonly AlertSink[]): readonly Notifier[] {
     const { groupBy = ['alertname'], groupWait, groupInterval, repeatInterval, sinkTimeout } = this.#options;
-    return new Notifier(sinks, {
+    const shared: NotifierOptions = {
       groupBy,
       groupWait: toMilliseconds(groupWait ?? '10s', 'groupWait'),
       groupInterval: toMilliseconds(groupInterval ?? '1m', 'groupInterval'),
@@ -317,7 +319,8 @@ class DefaultAlertManager extends IsolatedEmitter<AlertEvents> implements AlertM
         if (outcome === 'sent') this.#sent += 1;
         else this.#sinkFailures += 1;
       },
-    });
+    };
+    return sinks.map((sink) => new Notifier(sink, shared));
   }
 }
 
@@ -342,14 +345,28 @@ export function createAlertManager(options: AlertManagerOptions): AlertManager {
   return new DefaultAlertManager(options);
 }
 
-function toSink(option: AlertSinkOption): AlertSink {
-  if (typeof option !== 'function') return option;
-  return {
-    name: 'callback',
-    send: async (notification, context) => {
-      await option(notification, context);
-    },
-  };
+function namedSinks(options: readonly AlertSinkOption[]): readonly AlertSink[] {
+  const taken = new Map<string, number>();
+  return options.map((option, i) => {
+    const sink = toSink(option, i);
+    const count = (taken.get(sink.name) ?? 0) + 1;
+    taken.set(sink.name, count);
+    return count === 1 ? sink : { ...sink, send: sink.send.bind(sink), name: `${sink.name}-${count}` };
+  });
+}
+
+function toSink(option: AlertSinkOption, i: number): AlertSink {
+  if (typeof option === 'function') {
+    return {
+      name: 'callback',
+      send: async (notification, context) => {
+        await option(notification, context);
+      },
+    };
+  }
+  if (typeof option?.send !== 'function' || typeof option.name !== 'string')
+    throw new InvalidOptionError(`sinks[${i}]`, 'must be a function or a sink');
+  return option;
 }
 
 function samplesOf(result: QueryResult): readonly RuleSample[] {

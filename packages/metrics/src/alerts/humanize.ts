@@ -1,14 +1,46 @@
 /** Go's `%.4g`. */
 export function fourDigits(value: number): string {
-  if (!Number.isFinite(value)) return value === Infinity ? '+Inf' : value === -Infinity ? '-Inf' : 'NaN';
+  return general(value, 4);
+}
+
+/** Go's `%.<digits>g`. */
+export function general(value: number, digits: number): string {
+  if (!Number.isFinite(value)) return infinite(value);
   if (value === 0) return '0';
-  const exponent = Math.floor(Math.log10(Math.abs(Number(value.toPrecision(4)))));
-  if (exponent < -4 || exponent >= 4) {
-    const [mantissa = '', power = ''] = value.toExponential(3).split('e');
-    const digits = Math.abs(Number(power)).toString().padStart(2, '0');
-    return `${trimZeros(mantissa)}e${power.startsWith('-') ? '-' : '+'}${digits}`;
-  }
-  return trimZeros(value.toFixed(Math.max(0, 3 - exponent)));
+  const exponent = exponentOf(value.toExponential(digits - 1));
+  if (exponent < -4 || exponent >= digits) return withExponent(value.toExponential(digits - 1));
+  return trimZeros(value.toFixed(Math.max(0, digits - 1 - exponent)));
+}
+
+/** Go's `%v`: the shortest text that reads back as the same number. */
+export function shortest(value: number): string {
+  if (!Number.isFinite(value)) return infinite(value);
+  const exponent = value === 0 ? 0 : exponentOf(value.toExponential());
+  if (exponent >= -4 && exponent < 6) return String(value);
+  return withExponent(value.toExponential());
+}
+
+/** Go's `%.<digits>f`, which rounds a half to the even neighbour. */
+export function fixed(value: number, digits: number): string {
+  if (!Number.isFinite(value)) return infinite(value);
+  const scaled = Math.abs(value) * 10 ** digits;
+  const isHalf = scaled < 2 ** 52 && scaled - Math.floor(scaled) === 0.5;
+  if (!isHalf || Math.floor(scaled) % 2 === 1) return value.toFixed(digits);
+  return (Math.sign(value) * (Math.floor(scaled) / 10 ** digits)).toFixed(digits);
+}
+
+function infinite(value: number): string {
+  return Number.isNaN(value) ? 'NaN' : value > 0 ? '+Inf' : '-Inf';
+}
+
+function exponentOf(text: string): number {
+  return Number(text.slice(text.indexOf('e') + 1));
+}
+
+// Go writes at least two digits of the exponent.
+function withExponent(text: string): string {
+  const [mantissa = '', power = ''] = text.split('e');
+  return `${trimZeros(mantissa)}e${power.startsWith('-') ? '-' : '+'}${power.slice(1).padStart(2, '0')}`;
 }
 
 function trimZeros(text: string): string {
@@ -77,4 +109,17 @@ function small(value: number): string {
 /** `0.5` is `50%`. */
 export function humanizePercentage(value: number): string {
   return `${fourDigits(value * 100)}%`;
+}
+
+// Nanoseconds since the epoch have to fit 64 bits, as in Prometheus.
+const LAST_SECOND = 2 ** 63 / 1e9;
+
+/** An instant, from seconds since the epoch: `2023-11-14 22:13:20 +0000 UTC`. */
+export function humanizeTimestamp(seconds: number): string {
+  if (!Number.isFinite(seconds)) return fourDigits(seconds);
+  if (Math.abs(seconds) >= LAST_SECOND) return `${fourDigits(seconds)} s`;
+  // By way of nanoseconds, whose rounding shows in the milliseconds.
+  const milliseconds = Number(BigInt(Math.trunc(seconds * 1e9)) / 1_000_000n);
+  const [day = '', time = ''] = new Date(milliseconds).toISOString().split('T');
+  return `${day} ${time.replace(/(\.\d*?)0*Z$/, '$1').replace(/\.$/, '')} +0000 UTC`;
 }

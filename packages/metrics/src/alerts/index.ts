@@ -17,6 +17,7 @@ export type {
 export { defaultRules } from './default-rules.ts';
 export { sloRules } from './slo-rules.ts';
 export { parseRules, printRules } from './rule-yaml.ts';
+export type { RuleInput } from './rule-input.ts';
 export type { AlertingRule, RecordingRule, Rule, RuleGroup } from './rules.ts';
 export type { Alert, AlertState } from './rule-state.ts';
 export type { InhibitRule, LabelMatch, Silence } from './silences.ts';
@@ -29,7 +30,7 @@ export {
 } from './alert-state.ts';
 export { redisState, type RedisStateOptions } from './redis/redis-state.ts';
 export type { AlertNotification, AlertSink, AlertSinkOption } from './sinks/sink.ts';
-export { alertmanagerSink, webhookSink } from './sinks/webhook.ts';
+export { alertmanagerSink, webhookSink, type AlertmanagerSinkOptions } from './sinks/webhook.ts';
 export { dingTalkSink, feishuSink, weComSink, type ChatSinkOptions } from './sinks/chat.ts';
 export { logSink } from './sinks/log.ts';
 export type { HttpSinkOptions } from './sinks/http.ts';

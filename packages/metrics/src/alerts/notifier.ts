@@ -1,6 +1,6 @@
-import { sleep, type Background, type Clock, type Logger } from '@xiaoke/core';
+import { sleep, withTimeout, type Background, type Clock, type Logger } from '@xiaoke/core';
 import { labelKey, projectLabels } from '../store/promql/values.ts';
-import type { AlertStateStorage, SavedState } from './alert-state.ts';
+import type { AlertStateStorage, Claim, SavedState } from './alert-state.ts';
 import type { Alert } from './rule-state.ts';
 import type { AlertNotification, AlertSink } from './sinks/sink.ts';
 
@@ -27,25 +27,36 @@ interface Group {
 
 type Told = Record<string, { state: 'firing' | 'resolved'; at: number }>;
 
-/** Tells alerts to the sinks: grouped, once for each change, and again while they go on firing. */
+// How long the shared state may take to say who tells, in milliseconds.
+const CLAIM_TIMEOUT = 2_000;
+
+/**
+ * Tells alerts to one sink: grouped, once for each change, and again while they go on firing. Each sink has its own, so
+ * that one that is down misses nothing because others are not.
+ */
 export class Notifier {
   readonly #options: NotifierOptions;
-  readonly #sinks: readonly AlertSink[];
+  readonly #sink: AlertSink;
   readonly #groups = new Map<string, Group>();
   readonly #closing = new AbortController();
   #told: Told = {};
 
-  constructor(sinks: readonly AlertSink[], options: NotifierOptions) {
-    this.#sinks = sinks;
+  constructor(sink: AlertSink, options: NotifierOptions) {
+    this.#sink = sink;
     this.#options = options;
   }
 
+  /** By the sink's name and the alert's fingerprint. */
   get told(): SavedState['told'] {
-    return this.#told;
+    const entries = Object.entries(this.#told);
+    return Object.fromEntries(entries.map(([fingerprint, told]) => [this.#keyOf(fingerprint), told]));
   }
 
+  /** Takes what is its own of everything that was told. */
   restore(told: SavedState['told']): void {
-    this.#told = { ...told };
+    const prefix = this.#keyOf('');
+    for (const [key, one] of Object.entries(told))
+      if (key.startsWith(prefix)) this.#told[key.slice(prefix.length)] ??= one;
   }
 
   close(): void {
@@ -56,10 +67,12 @@ export class Notifier {
   review(alerts: readonly Alert[], now: number): void {
     const groups = new Map<string, Alert[]>();
     for (const alert of alerts.filter((one) => this.#isNews(one, now))) {
-      const labels = projectLabels(alert.labels, this.#options.groupBy, true);
+      const groupBy = this.#sink.keepAlive === undefined ? this.#options.groupBy : [];
+      const labels = projectLabels(alert.labels, groupBy, true);
       const key = labelKey(labels);
       if (!this.#groups.has(key)) {
-        this.#groups.set(key, { labels, due: now + this.#options.groupWait, busy: false });
+        const wait = this.#sink.keepAlive === undefined ? this.#options.groupWait : 0;
+        this.#groups.set(key, { labels, due: now + wait, busy: false });
       }
       groups.set(key, [...(groups.get(key) ?? []), alert]);
     }
@@ -74,14 +87,16 @@ export class Notifier {
   #isNews({ fingerprint, state }: Alert, now: number): boolean {
     const told = Object.hasOwn(this.#told, fingerprint) ? this.#told[fingerprint] : undefined;
     if (state === 'pending') return false;
+    const repeat = this.#sink.keepAlive ?? this.#options.repeatInterval;
+    const due = told !== undefined && now - told.at >= repeat;
     // Nobody needs to hear the end of what nobody heard of.
-    if (state === 'resolved') return told?.state === 'firing';
-    return told?.state !== 'firing' || now - told.at >= this.#options.repeatInterval;
+    if (state === 'resolved') return told?.state === 'firing' || (due && this.#sink.keepAlive !== undefined);
+    return told?.state !== 'firing' || due;
   }
 
   #tellGroup(key: string, group: Group, alerts: readonly Alert[], now: number): void {
     group.busy = true;
-    group.due = now + this.#options.groupInterval;
+    group.due = now + (this.#sink.keepAlive === undefined ? this.#options.groupInterval : 0);
     this.#options.background.run(async () => {
       try {
         await this.#tell(key, group, alerts, now);
@@ -92,34 +107,56 @@ export class Notifier {
   }
 
   async #tell(key: string, group: Group, alerts: readonly Alert[], now: number): Promise<void> {
-    const { storage, repeatInterval } = this.#options;
     const mine: Alert[] = [];
     for (const alert of alerts) {
       const state = stateOf(alert);
-      const claim = await storage.claim(alert.fingerprint, state);
+      const claim = await this.#claim(alert.fingerprint, state);
       if (claim === 'claimed') mine.push(alert);
       else if (claim === 'told') this.#told[alert.fingerprint] = { state, at: now };
     }
     if (mine.length === 0) return;
     const status = mine.some(({ state }) => state === 'firing') ? 'firing' : 'resolved';
-    const notification: AlertNotification = {
-      groupLabels: group.labels,
-      groupKey: key,
-      status,
-      alerts: mine,
-    };
-    const results = await Promise.all(this.#sinks.map((sink) => this.#send(sink, notification)));
-    const sent = this.#sinks.length === 0 || results.includes(true);
+    const sent = await this.#send({ groupLabels: group.labels, groupKey: key, status, alerts: mine });
     for (const alert of mine) {
       const state = stateOf(alert);
       if (sent) this.#told[alert.fingerprint] = { state, at: now };
-      // A little less than the interval, so that the repeat finds the claim free.
-      await storage.settle(alert.fingerprint, state, sent, repeatInterval * 0.9);
+      await this.#settle(alert.fingerprint, state, sent);
     }
   }
 
-  async #send(sink: AlertSink, notification: AlertNotification): Promise<boolean> {
+  // A state that is away must not keep alerts from being told: it may be what they are about. Better told twice.
+  async #claim(fingerprint: string, state: 'firing' | 'resolved'): Promise<Claim> {
+    const { storage, logger } = this.#options;
+    // Every instance keeps its own connection to such a sink alive; it knows what it was told before.
+    if (this.#sink.keepAlive !== undefined) return 'claimed';
+    try {
+      const claim = storage.claim(this.#keyOf(fingerprint), state);
+      return await withTimeout(claim, CLAIM_TIMEOUT, 'claiming an alert', { ref: false });
+    } catch (error) {
+      logger.warn({ err: error }, 'the state of alerts is away; other instances may tell the same');
+      return 'claimed';
+    }
+  }
+
+  async #settle(fingerprint: string, state: 'firing' | 'resolved', sent: boolean): Promise<void> {
+    const { storage, repeatInterval, logger } = this.#options;
+    if (this.#sink.keepAlive !== undefined) return;
+    try {
+      // A little less than the interval, so that the repeat finds the claim free.
+      const settled = storage.settle(this.#keyOf(fingerprint), state, sent, repeatInterval * 0.9);
+      await withTimeout(settled, CLAIM_TIMEOUT, 'settling an alert', { ref: false });
+    } catch (error) {
+      logger.warn({ err: error }, 'the state of alerts is away; other instances may tell the same');
+    }
+  }
+
+  #keyOf(fingerprint: string): string {
+    return `${this.#sink.name} ${fingerprint}`;
+  }
+
+  async #send(notification: AlertNotification): Promise<boolean> {
     const { attempts, clock, logger, onSent, sinkTimeout } = this.#options;
+    const sink = this.#sink;
     for (let attempt = 1; attempt <= attempts && !this.#closing.signal.aborted; attempt++) {
       const limit = new AbortController();
       const timer = clock.setTimeout(() => limit.abort(), sinkTimeout).unref();

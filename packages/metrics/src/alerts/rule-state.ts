@@ -83,7 +83,21 @@ export class RuleState {
    * a source that has just started too has no samples yet.
    */
   restore(alert: Alert, trustedUntil: number): void {
+    const known = this.#alerts.get(alert.fingerprint);
+    if (known !== undefined && known.alert.activeAt <= alert.activeAt) return;
     this.#alerts.set(alert.fingerprint, { alert, keepSince: undefined, trustedUntil });
+  }
+
+  /** Whether a saved alert is this rule's. Several rules may share a name; the labels that each adds tell them apart. */
+  owns(alert: Alert): boolean {
+    const added = Object.entries(this.compiled.rule.labels ?? {});
+    return (
+      alert.name === this.name &&
+      added.every(([name, text]) => {
+        const own = Object.hasOwn(alert.labels, name) ? alert.labels[name] : '';
+        return text.includes('{{') || own === text;
+      })
+    );
   }
 
   #move(tracked: Tracked, holds: boolean, now: number): Alert | undefined {

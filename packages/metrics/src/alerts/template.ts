@@ -1,6 +1,14 @@
 import { InvalidOptionError } from '@xiaoke/core';
-import { formatValue } from '../names.ts';
-import { fourDigits, humanize, humanize1024, humanizeDuration, humanizePercentage } from './humanize.ts';
+import {
+  fixed,
+  general,
+  humanize,
+  humanize1024,
+  humanizeDuration,
+  humanizePercentage,
+  humanizeTimestamp,
+  shortest,
+} from './humanize.ts';
 
 /** What a template can refer to. */
 export interface TemplateData {
@@ -19,13 +27,7 @@ const NUMERIC: Readonly<Record<string, (value: number) => string>> = {
   humanize1024,
   humanizeDuration,
   humanizePercentage,
-  humanizeTimestamp: (seconds) =>
-    Number.isFinite(seconds)
-      ? new Date(seconds * 1_000)
-          .toISOString()
-          .replace('T', ' ')
-          .replace(/\.\d+Z$/, ' +0000 UTC')
-      : fourDigits(seconds),
+  humanizeTimestamp,
 };
 
 const TEXTUAL: Readonly<Record<string, (text: string) => string>> = {
@@ -43,11 +45,20 @@ const TEXTUAL: Readonly<Record<string, (text: string) => string>> = {
 export function compileTemplate(text: string, option: string): Template {
   const parts: (string | Template)[] = [];
   let position = 0;
-  for (const match of text.matchAll(/\{\{-?\s*(.*?)\s*-?\}\}/gs)) {
-    parts.push(text.slice(position, match.index), compileAction(match[1] ?? '', option));
+  let trimNext = false;
+  const literal = (end: number | undefined, trimEnd: boolean): void => {
+    let piece = text.slice(position, end);
+    if (trimNext) piece = piece.trimStart();
+    parts.push(trimEnd ? piece.trimEnd() : piece);
+  };
+  // `{{-` and `-}}` take the space around them away.
+  for (const match of text.matchAll(/\{\{(-(?=\s))?\s*(.*?)\s*((?<=\s)-)?\}\}/gs)) {
+    literal(match.index, match[1] !== undefined);
+    parts.push(compileAction(match[2] ?? '', option));
+    trimNext = match[3] !== undefined;
     position = match.index + match[0].length;
   }
-  parts.push(text.slice(position));
+  literal(undefined, false);
   return (data) => parts.map((part) => (typeof part === 'string' ? part : part(data))).join('');
 }
 
@@ -56,7 +67,7 @@ function compileAction(action: string, option: string): Template {
   return (data) => {
     let value: Datum | undefined;
     for (const step of steps) value = step(value, data);
-    return typeof value === 'number' ? formatValue(value) : (value ?? '');
+    return typeof value === 'number' ? shortest(value) : (value ?? '');
   };
 }
 
@@ -111,9 +122,10 @@ function printf(format: string, values: readonly Datum[]): string {
     if (verb === '%') return '%';
     const value = values[next++];
     if (value === undefined) return '';
-    if (verb === 'f') return Number(value).toFixed(Number(precision ?? 6));
+    if (verb === 'd') return String(Math.trunc(Number(value)));
+    if (verb === 'f') return fixed(Number(value), Number(precision ?? 6));
     if (verb === 'g' && precision !== undefined)
-      return String(Number(Number(value).toPrecision(Math.max(1, Number(precision)))));
-    return verb === 'd' ? String(Math.trunc(Number(value))) : String(value);
+      return general(Number(value), Math.max(1, Number(precision)));
+    return typeof value === 'number' ? shortest(value) : value;
   });
 }

@@ -12,7 +12,13 @@ export interface AlertNotification {
 
 /** Where notifications go. One that rejects is tried again. */
 export interface AlertSink {
+  /** Tells it from others in metrics, logs and the saved state; a second of the same name gets a number. */
   readonly name: string;
+  /**
+   * For a receiver that groups, silences and repeats by itself and forgets an alert that it does not hear of: how often it
+   * wants to hear, in milliseconds. It gets every change at once, ungrouped, from every instance.
+   */
+  readonly keepAlive?: number;
   send(notification: AlertNotification, context: { readonly signal: AbortSignal }): Promise<void>;
 }
 

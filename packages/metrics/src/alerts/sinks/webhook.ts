@@ -1,3 +1,4 @@
+import { systemClock, toMilliseconds, type Clock, type Duration } from '@xiaoke/core';
 import type { Alert } from '../rule-state.ts';
 import { checkUrl, postJson, type HttpSinkOptions } from './http.ts';
 import type { AlertNotification, AlertSink } from './sink.ts';
@@ -45,23 +46,39 @@ function common(records: readonly Readonly<Record<string, string>>[]): Readonly<
   );
 }
 
-/** Hands alerts to Alertmanager (API v2), which groups, silences and deduplicates them itself. */
-export function alertmanagerSink(url: string, options: HttpSinkOptions = {}): AlertSink {
+/** How Alertmanager is reached. */
+export interface AlertmanagerSinkOptions extends HttpSinkOptions {
+  /** How often an alert that goes on firing is sent again; Alertmanager forgets it after four times that. @default '1m' */
+  readonly resendEvery?: Duration;
+  readonly clock?: Clock;
+}
+
+/**
+ * Hands alerts to Alertmanager (API v2), which groups, silences, repeats and deduplicates them itself: of many instances it
+ * makes one notification.
+ */
+export function alertmanagerSink(url: string, options: AlertmanagerSinkOptions = {}): AlertSink {
   const base = checkUrl(url).replace(/\/+$/, '');
+  const { clock = systemClock } = options;
+  const keepAlive = toMilliseconds(options.resendEvery ?? '1m', 'resendEvery', { min: 1 });
   return {
     name: options.name ?? 'alertmanager',
+    keepAlive,
     send: async ({ alerts }, { signal }) => {
-      await postJson(`${base}/api/v2/alerts`, alerts.map(alertmanagerAlert), {
-        headers: options.headers,
-        signal,
-      });
+      // Prometheus's own rule: dead after four silent intervals.
+      const validUntil = clock.now() + 4 * keepAlive;
+      const body = alerts.map((alert) => alertmanagerAlert(alert, validUntil));
+      await postJson(`${base}/api/v2/alerts`, body, { headers: options.headers, signal });
     },
   };
 }
 
-function alertmanagerAlert(alert: Alert): object {
+function alertmanagerAlert(alert: Alert, validUntil: number): object {
   const { labels, annotations, firedAt, activeAt, resolvedAt } = alert;
-  const startsAt = new Date(firedAt ?? activeAt).toISOString();
-  const ended = resolvedAt === undefined ? {} : { endsAt: new Date(resolvedAt).toISOString() };
-  return { labels, annotations, startsAt, ...ended };
+  return {
+    labels,
+    annotations,
+    startsAt: new Date(firedAt ?? activeAt).toISOString(),
+    endsAt: new Date(resolvedAt ?? validUntil).toISOString(),
+  };
 }
