@@ -101,6 +101,17 @@ export function requestsTable({ items }) {
   return table(['at', 'user', 'type', 'urgency', 'state', 'booked'], rows, 'No request yet.');
 }
 
+/** @param {Answer} answer of /instances */
+export function instancesTable({ instances }) {
+  const rows = instances.map((/** @type {Answer} */ instance) => [
+    instance.id,
+    badge(instance.status),
+    instance.url,
+    new Date(instance.registeredAt).toLocaleString(),
+  ]);
+  return table(['instance', 'status', 'address', 'since'], rows, 'None is registered.');
+}
+
 /** @param {Answer} answer of /locks */
 export function locksTable({ held, stats }) {
   const rows = held.map((/** @type {Answer} */ lock) => [

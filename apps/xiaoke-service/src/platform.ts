@@ -8,6 +8,7 @@ import { createCacheManager, type CacheManager } from '@xiaoke/cache';
 import type { ConfigManager } from '@xiaoke/config';
 import type { Closeable, Logger } from '@xiaoke/core';
 import type { HealthCheckManager } from '@xiaoke/health';
+import { createServiceRegistry, type ServiceRegistry } from '@xiaoke/health/discovery';
 import { createLockManager, type LockManager } from '@xiaoke/lock';
 import { createMetricsCollector, type MetricsCollector } from '@xiaoke/metrics';
 import { createAlertManager, defaultRules, logSink, type AlertManager } from '@xiaoke/metrics/alerts';
@@ -46,6 +47,8 @@ export interface Platform {
   readonly cache: CacheManager<User>;
   readonly queue: QueueManager<Tasks>;
   readonly health: HealthCheckManager;
+  /** Where the instances of this service are found. */
+  readonly registry: ServiceRegistry;
   /** Closes everything, the last made first, each within its share of the time. */
   close(): Promise<void>;
 }
@@ -117,6 +120,15 @@ export async function createPlatform({ env, configFile, logger }: PlatformOption
       'queue',
       await createQueueManager<Tasks>({ ...queueOptions(settings), logger, metrics }),
     );
+    const registry = keep(
+      'registry',
+      createServiceRegistry({
+        redis: settings.discovery.redis_url,
+        namespace: 'xiaoke-service',
+        logger,
+        metrics,
+      }),
+    );
     const parts = {
       alerts,
       logger,
@@ -129,6 +141,7 @@ export async function createPlatform({ env, configFile, logger }: PlatformOption
       locks,
       cache,
       queue,
+      registry,
     };
     const health = keep('health', createServiceHealth(parts));
     return { ...parts, health, close };

@@ -10,7 +10,7 @@ import type { Settings } from './settings.ts';
 /** The parts that are looked at. */
 export type HealthParts = Pick<
   Platform,
-  'config' | 'database' | 'queue' | 'locks' | 'cache' | 'metrics' | 'logger'
+  'config' | 'database' | 'queue' | 'locks' | 'cache' | 'registry' | 'metrics' | 'logger'
 >;
 
 /**
@@ -23,6 +23,7 @@ export function createServiceHealth({
   queue,
   locks,
   cache,
+  registry,
   metrics,
   logger,
 }: HealthParts): HealthCheckManager {
@@ -45,17 +46,25 @@ export function createServiceHealth({
   health.registerIndicator(queue.healthIndicator());
   health.registerIndicator(locks.healthIndicator());
   health.registerIndicator(cache.healthIndicator(), { config: { critical: false } });
+  health.registerIndicator(registry.healthIndicator(), { config: { critical: false } });
   health.registerIndicator(config.healthIndicator(), { config: { critical: false } });
   return health;
 }
 
 /** Every Redis the service uses, once: `redis` where one serves all, else named after who uses it. */
-function redisServers({ messaging, distributed_lock, cache, dynamic_config }: Settings): Map<string, string> {
+function redisServers({
+  messaging,
+  distributed_lock,
+  cache,
+  dynamic_config,
+  discovery,
+}: Settings): Map<string, string> {
   const users = Object.entries({
     queue: messaging.redis.url,
     locks: distributed_lock.redis_url,
     cache: cache.redis_url,
     config: dynamic_config.redis_url,
+    discovery: discovery.redis_url,
   }).flatMap(([user, url]) => (url === undefined ? [] : [[user, url] as const]));
   const urls = new Set(users.map(([, url]) => url));
   if (urls.size <= 1) return new Map([...urls].map((url) => ['redis', url]));

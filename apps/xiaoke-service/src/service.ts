@@ -1,4 +1,6 @@
+import { hostname } from 'node:os';
 import type { FastifyInstance } from 'fastify';
+import type { Registration } from '@xiaoke/health/discovery';
 import { gracefulShutdown } from '@xiaoke/health/http';
 import pino, { type Logger } from 'pino';
 import { businessMetrics } from './business-metrics.ts';
@@ -113,6 +115,7 @@ async function run(
   operationRoutes(app, platform);
   await operatorPage(app);
   const url = await app.listen({ host: settings.service.host, port: port ?? settings.service.port });
+  const registration = await announce(platform, url);
 
   let closing: Promise<void> | undefined;
   return {
@@ -123,13 +126,29 @@ async function run(
     close: async () => {
       // Going down is no reason for others to degrade.
       stopFollowing();
-      await (closing ??= closeAll(app, platform));
+      await (closing ??= closeAll(app, platform, registration));
     },
   };
 }
 
-async function closeAll(app: FastifyInstance, platform: Platform): Promise<void> {
+/** Registers this instance; from then on its status there is that of its readiness. */
+async function announce({ registry, health, config }: Platform, url: string): Promise<Registration> {
+  const registration = await registry.register({
+    id: `${hostname()}:${new URL(url).port}`,
+    service: 'xiaoke-service',
+    url: config.get('service.advertised_url') ?? url,
+    status: health.status('readiness'),
+    ttl: config.get('discovery.ttl'),
+  });
+  registration.bindHealth(health, 'readiness');
+  return registration;
+}
+
+async function closeAll(app: FastifyInstance, platform: Platform, registration: Registration): Promise<void> {
   const { config, health, queue, logger } = platform;
+  await registration
+    .setStatus('draining')
+    .catch((error: unknown) => logger.warn({ err: error }, 'others could not be told of the drain'));
   const timeout = config.get('service.shutdown_timeout');
   await gracefulShutdown({
     manager: health,

@@ -19,6 +19,7 @@ export const settingsSchema = z.object({
     host: z.string().min(1),
     degraded_mode: z.stringbool().or(z.boolean()),
     defer_for: duration,
+    advertised_url: optionalText,
     database_url: optionalText,
     drain_delay: duration,
     shutdown_timeout: duration,
@@ -43,6 +44,7 @@ export const settingsSchema = z.object({
     database: z.object({ enabled: z.stringbool().or(z.boolean()) }),
     redis: z.object({ enabled: z.stringbool().or(z.boolean()) }),
   }),
+  discovery: z.object({ redis_url: optionalText, ttl: duration }),
   dynamic_config: z.object({
     redis_url: optionalText,
     environment: z.string().min(1),

@@ -19,7 +19,7 @@ test('every Redis the service uses is checked, once, and named after who uses it
   expect(await checksOf({})).toEqual([]);
   expect(await checksOf({ REDIS_URL: first.url })).toEqual(['redis']);
   expect(await checksOf({ REDIS_URL: first.url, XIAOKE_CACHE__REDIS_URL: second.url })).toEqual([
-    'redis_queue_locks_config',
+    'redis_queue_locks_config_discovery',
     'redis_cache',
   ]);
 });

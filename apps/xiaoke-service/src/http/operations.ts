@@ -3,11 +3,11 @@ import { fastifyHealth } from '@xiaoke/health/http';
 import type { Platform } from '../platform.ts';
 
 /**
- * `GET /metrics`, `/api/v1/…`, `/locks`, `/cache`, `/resilience`, and the probes: what an operator, a scraper or a load balancer
+ * `GET /metrics`, `/api/v1/…`, `/instances`, `/locks`, `/cache`, `/resilience`, and the probes: what an operator, a scraper or a load balancer
  * reads.
  */
 export function operationRoutes(app: FastifyInstance, platform: Platform): void {
-  const { metrics, store, alerts, locks, cache, resilience, health } = platform;
+  const { metrics, store, alerts, locks, cache, resilience, health, registry } = platform;
 
   // What keeps a load balancer waiting must not depend on anything: answered from memory before anything else.
   app.register(fastifyHealth(health, { paths: { page: '/health' } }));
@@ -31,6 +31,8 @@ export function operationRoutes(app: FastifyInstance, platform: Platform): void 
     silences: alerts.silences(),
     stats: alerts.stats(),
   }));
+
+  app.get('/instances', async () => await registry.discover('xiaoke-service', { status: 'any' }));
 
   app.get('/locks', async () => {
     const held = [];
