@@ -1,3 +1,3 @@
 import { packageTests } from '../../vitest.shared.ts';
 
-export default packageTests('cache', { lines: 75 });
+export default packageTests('cache');

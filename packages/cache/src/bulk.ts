@@ -218,7 +218,8 @@ export class Bulk {
     const missing = granted.map(({ flight }) => flight.capture.place.key);
     try {
       // Late, its callers are answered and its values still taken, for as long again; then it is given up.
-      const loading = Promise.resolve(batch.loader(missing, { signal: controller.signal }));
+      const answer = Promise.resolve(batch.loader(missing, { signal: controller.signal }));
+      const loading = abortable(answer, this.#engine.ended);
       const { clock } = this.#engine.options;
       const values = await withTimeout(loading, 2 * batch.lifetime.loaderTimeout, 'The load', {
         clock,

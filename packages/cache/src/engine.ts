@@ -73,6 +73,11 @@ export class Engine {
     });
   }
 
+  /** Fires when the cache is closed. */
+  get ended(): AbortSignal {
+    return this.#ended.signal;
+  }
+
   /** @throws CacheError `CACHE_CLOSED` */
   checkOpen(): void {
     if (this.closed) throw new CacheError('CACHE_CLOSED', 'The cache is closed');
@@ -175,8 +180,9 @@ export class Engine {
   async #close(options: CloseOptions): Promise<void> {
     this.closed = true;
     this.metrics?.flush();
-    this.#ended.abort();
-    this.flights.close(new CacheError('CACHE_CLOSED', 'The cache was closed while the value was loaded'));
+    const reason = new CacheError('CACHE_CLOSED', 'The cache was closed while the value was loaded');
+    this.flights.close(reason);
+    this.#ended.abort(reason);
     await this.second?.close(options);
     this.first.close();
     this.time.close();

@@ -38,7 +38,9 @@ export async function warm<V>(
       tell();
     }
   };
-  await Promise.all(Array.from({ length: concurrency }, worker));
+  const ends = await Promise.allSettled(Array.from({ length: concurrency }, worker));
+  // Only the source itself can fail here.
+  for (const end of ends) if (end.status === 'rejected') throw end.reason;
   // A source that is stopped early may hold a cursor or a file open.
   if (!report.complete) await records.return?.();
   report.durationMs = clock.monotonic() - started;

@@ -1,6 +1,8 @@
 import { eventually } from '@xiaoke/core/testing';
 import { chaosProxy, startRedis, type RedisServer } from '@xiaoke/test-servers';
+import { Redis } from 'ioredis';
 import { expect, it } from 'vitest';
+import type { CacheManager } from '../src/index.ts';
 import { deferred, fresh, make } from './support/caches.ts';
 
 /** Milliseconds `work` takes. */
@@ -10,7 +12,10 @@ async function timed(work: () => Promise<unknown>): Promise<number> {
   return performance.now() - start;
 }
 
-async function connected(redis: RedisServer, options = {}): Promise<ReturnType<typeof make<string>>> {
+async function connected(
+  redis: RedisServer,
+  options: { namespace?: string; maxPendingInvalidations?: number } = {},
+): Promise<CacheManager<string>> {
   const cache = make<string>({ redis: redis.url, namespace: fresh(), ...options });
   expect(await cache.ready()).toBe(true);
   return cache;
@@ -18,7 +23,8 @@ async function connected(redis: RedisServer, options = {}): Promise<ReturnType<t
 
 it('a frozen Redis costs one call at most 100 ms, and then nothing; once it answers again it is used', async () => {
   await using redis = await startRedis();
-  const cache = await connected(redis);
+  const namespace = fresh();
+  const cache = await connected(redis, { namespace });
   await cache.set('hot', 'v');
   redis.pause();
   const first = await timed(() => cache.getOrSet('cold', () => 'loaded'));
@@ -32,7 +38,34 @@ it('a frozen Redis costs one call at most 100 ms, and then nothing; once it answ
   const back = await timed(() => eventually(() => cache.stats().redis.state === 'up'));
   expect(back).toBeLessThan(3_000);
   await cache.set('again', 'v');
-  expect(await redis.cli('EXISTS', `xc:x`)).toBe('0');
+  expect(await redis.cli('EXISTS', `xc:${namespace}:e::{again}:v`)).toBe('1');
+  // What was loaded meanwhile stayed here.
+  expect(await redis.cli('EXISTS', `xc:${namespace}:e::{cold}:v`)).toBe('0');
+});
+
+it('the first call waits for a connection that comes about, however early it is', async () => {
+  await using redis = await startRedis();
+  const client = new Redis(redis.url);
+  for (const given of [redis.url, { host: redis.host, port: redis.port }, client]) {
+    const namespace = fresh();
+    const cache = make<string>({ redis: given, namespace });
+    await cache.set('k', 'v');
+    expect(cache.stats().redis.state).toBe('up');
+    expect(await redis.cli('EXISTS', `xc:${namespace}:e::{k}:v`)).toBe('1');
+    expect(await cache.ready()).toBe(true);
+  }
+  client.disconnect();
+});
+
+it('a Redis that is frozen from the start costs the first call at most 100 ms', async () => {
+  await using redis = await startRedis();
+  redis.pause();
+  const cache = make<string>({ redis: redis.url, namespace: fresh() });
+  expect(await timed(() => cache.getOrSet('k', () => 'loaded'))).toBeLessThan(100);
+  expect(await timed(() => cache.getOrSet('j', () => 'loaded'))).toBeLessThan(20);
+  expect(cache.stats().redis.state).toBe('down');
+  redis.resume();
+  await eventually(() => cache.stats().redis.state === 'up');
 });
 
 it('a dead Redis costs no call more than 100 ms, at any moment, and a load that runs is given to its callers', async () => {

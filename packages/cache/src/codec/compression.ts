@@ -31,6 +31,8 @@ const DEFAULT_THRESHOLD = 2_048;
 const SYNC_UP_TO = 64 * 1024;
 /** What saves less is not worth inflating on every read. */
 const WORTH_IT = 0.9;
+/** A value that claims to grow more than this is a bomb, and is never inflated; our own are padded to stay below. */
+const MAX_EXPANSION = 1_000;
 
 type Async = (bytes: Uint8Array, options: object) => Promise<Buffer>;
 type Sync = (bytes: Uint8Array, options: object) => Buffer;
@@ -133,12 +135,23 @@ export function compress(
 ): Promise<Buffer | undefined> | Buffer | undefined {
   if (codec === undefined || bytes.length < threshold) return undefined;
   const worth = (made: Buffer): Buffer | undefined =>
-    made.length <= bytes.length * WORTH_IT ? made : undefined;
+    made.length <= bytes.length * WORTH_IT ? padded(made, bytes.length) : undefined;
   if (bytes.length <= SYNC_UP_TO) return worth(codec.compressSync(bytes));
   return codec.compress(bytes).then(worth);
 }
 
+// Behind the padding stands how long it is.
+function padded(made: Buffer, length: number): Buffer {
+  const padding = Math.max(0, Math.ceil(length / MAX_EXPANSION) - made.length);
+  const tail = Buffer.alloc(padding + 4);
+  tail.writeUInt32BE(padding, padding);
+  return Buffer.concat([made, tail]);
+}
+
 /** The original bytes, `length` of them. Throws or rejects for anything else. */
-export function expand(codec: Codec, bytes: Uint8Array, length: number): Promise<Buffer> | Buffer {
-  return length <= SYNC_UP_TO ? codec.expandSync(bytes, length) : codec.expand(bytes, length);
+export function expand(codec: Codec, bytes: Buffer, length: number): Promise<Buffer> | Buffer {
+  if (length > bytes.length * MAX_EXPANSION) throw new RangeError('would expand too much');
+  const end = bytes.length - 4;
+  const made = bytes.subarray(0, end - bytes.readUInt32BE(end));
+  return length <= SYNC_UP_TO ? codec.expandSync(made, length) : codec.expand(made, length);
 }

@@ -2,10 +2,11 @@
 const STRING_HEAD = 24;
 const OBJECT_HEAD = 32;
 const SLOT = 8;
+const BOXED = 16;
 const COLLECTION_SLOT = 40;
 const BUFFER_HEAD = 96;
 /** What the cache itself needs for an entry. */
-const ENTRY = 160;
+const ENTRY = 320;
 const MAX_NODES = 10_000;
 
 /**
@@ -35,7 +36,9 @@ export function weightOf(key: string, value: unknown): number {
 
 function sizeOfPrimitive(value: unknown): number {
   if (typeof value === 'string') return STRING_HEAD + value.length * (isLatin1(value) ? 1 : 2);
-  return typeof value === 'bigint' ? STRING_HEAD : SLOT;
+  if (typeof value === 'bigint') return STRING_HEAD;
+  // A small whole number lies in the slot that holds it, which is counted with its object.
+  return typeof value === 'number' && !Number.isInteger(value) ? BOXED : 0;
 }
 
 // A sample decides: a long text is rarely Latin-1 at both ends and not between.

@@ -112,7 +112,8 @@ export class Backplane {
   readonly #receive = (text: string): void => {
     const [, number = '', origin, body = ''] = /^(\d+):([\w-]+):(.*)$/su.exec(text) ?? [];
     const message = parse(body);
-    if (origin !== this.#origin && message !== undefined) this.#deliver(message);
+    if (message === undefined) return;
+    if (origin !== this.#origin) this.#deliver(message);
     this.#count(Number(number));
   };
 

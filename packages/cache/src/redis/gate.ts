@@ -33,6 +33,7 @@ const LONGEST_PROBE = 1_000;
 // An answer is waited for longer while others come at least this many times as often as the timeout, up to so many timeouts.
 const QUIET = 3;
 const PATIENCE = 6;
+const ON_ITS_WAY: ReadonlySet<string> = new Set(['connecting', 'connect']);
 // What the first call waits at the very most, loading the driver included.
 const LONGEST_FIRST_WAIT = 900;
 // Longer than any write may still take effect (see set.lua), so that no write of the old connection comes after ours.
@@ -198,6 +199,8 @@ export class Gate {
     this.#probing = true;
     try {
       if (client.status === 'wait') await client.connect();
+      // A client that was handed in may still be on its way; it tells when it is there.
+      if (this.#state === 'connecting' && ON_ITS_WAY.has(client.status)) return;
       if (client.status !== 'ready') throw new AwayError(`the connection is ${client.status}`);
       // As patient as it takes: with nobody waiting, a slow answer is better than another question.
       await this.#answered(client.call('PING'));

@@ -244,6 +244,8 @@ export class RedisTier implements SecondTier {
       onState: (state, reason) => {
         if (state === 'down')
           logger.warn({ cache: this.#options.name, reason }, 'the cache goes on without redis');
+        // What was said while it was away was not heard.
+        if (state === 'up') void this.#backplane.check();
         listener.onState(state, reason);
       },
       onTimeout: (op) => {
@@ -271,7 +273,6 @@ export class RedisTier implements SecondTier {
         throw error;
       }
     }
-    queueMicrotask(() => void this.#backplane.check());
   }
 
   async #replay(client: RedisLike, places: readonly Place[], counters: readonly Counter[]): Promise<void> {
