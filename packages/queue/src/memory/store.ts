@@ -34,6 +34,8 @@ interface ChildEnd {
   readonly fatal: string | undefined;
 }
 
+const KEEP_CANCELLED = 3_600_000;
+
 /** Every task of a namespace in memory and all transitions between their states. Nothing in here waits. */
 export class MemoryStore {
   readonly tasks: Map<string, MemoryTask> = new Map();
@@ -126,6 +128,7 @@ export class MemoryStore {
     task.attempts = 0;
     task.stalls = 0;
     task.finishedAt = undefined;
+    task.cancelReason = undefined;
     task.runAt = undefined;
     if (task.group === undefined) queue.makeReady(task);
     else this.#groups.enter(task, queue, now);
@@ -236,7 +239,9 @@ export class MemoryStore {
     queue.active -= 1;
     task.owner = undefined;
     const { outcome } = settlement;
-    if (outcome.kind === 'return') {
+    if (task.cancelReason !== undefined && (outcome.kind === 'return' || outcome.kind === 'retry')) {
+      this.#end(task, { state: 'cancelled', error: task.cancelReason, keepMs: KEEP_CANCELLED }, now);
+    } else if (outcome.kind === 'return') {
       queue.makeReady(task, 'head');
       this.#events.wake(task.queue);
     } else if (outcome.kind === 'retry') this.#retry(task, queue, outcome, now);
@@ -246,7 +251,10 @@ export class MemoryStore {
       queue.completed += 1;
       this.#end(task, { state: 'completed', error: undefined, keepMs: outcome.keepMs }, now);
     } else {
-      if (outcome.counted) task.attempts += 1;
+      if (outcome.counted) {
+        task.attempts += 1;
+        queue.failedAttempts += 1;
+      }
       this.#end(task, { state: outcome.kind, error: outcome.error, keepMs: outcome.keepMs }, now);
     }
     return true;
@@ -258,10 +266,6 @@ export class MemoryStore {
     outcome: { delayMs: number; counted: boolean; error: string },
     now: number,
   ): void {
-    if (task.cancelReason !== undefined) {
-      this.#end(task, { state: 'cancelled', error: task.cancelReason, keepMs: 3_600_000 }, now);
-      return;
-    }
     if (outcome.counted) {
       task.attempts += 1;
       queue.failedAttempts += 1;
@@ -279,10 +283,8 @@ export class MemoryStore {
     task.held = false;
     task.error = error;
     task.finishedAt = now;
-    if (state === 'dead') {
-      queue.dead.add(task);
-      queue.failedAttempts += 1;
-    } else if (keepMs > 0 && this.#retention.finished > 0) {
+    if (state === 'dead') queue.dead.add(task);
+    else if (keepMs > 0 && this.#retention.finished > 0) {
       this.#expiry.push(now + keepMs, task);
       this.#finished += 1;
     } else this.tasks.delete(task.id);

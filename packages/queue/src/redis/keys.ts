@@ -28,6 +28,9 @@ export interface PartitionKeys {
   readonly progress: string;
   readonly logs: string;
   readonly children: string;
+  /** Of each parent: what it waits for, and how many children are open. */
+  readonly families: string;
+  readonly open: string;
   readonly schedules: readonly [string, string, string];
   readonly finishedChannel: string;
   readonly cancelChannel: string;
@@ -112,6 +115,8 @@ function partitionKeys(space: Keyspace): PartitionKeys {
     progress: space('note'),
     logs: space('log'),
     children: space('kid'),
+    families: space('kids'),
+    open: space('dep'),
     schedules: [space('sch'), space('schn'), space('schl')],
     finishedChannel: space('fin'),
     cancelChannel: space('cx'),

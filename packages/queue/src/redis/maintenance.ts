@@ -113,14 +113,14 @@ export class Maintenance {
     alive: ReadonlySet<string>,
   ): Promise<StalledTask[]> {
     const { keys, ask } = this.#options;
-    const { queues, leases, workers, config } = keys.partition(partition);
+    const { queues, leases, workers, config, finishedChannel } = keys.partition(partition);
     const names = (await ask((link) => link.call('SMEMBERS', queues))) as string[];
     const stalled: StalledTask[] = [];
     for (const queue of names) {
       for (const ids of chunks(await this.#claimsOfOthers(partition, queue, alive), 200)) {
         if (ids.length === 0) continue;
         const back = (await ask((link) =>
-          link.run(scripts.recover, keys.queue(partition, queue).base, ids),
+          link.run(scripts.recover, keys.queue(partition, queue).all, [finishedChannel, ...ids]),
         )) as string[];
         stalled.push(...back.map((id) => ({ id, queue })));
       }

@@ -1,6 +1,7 @@
 import type { QueueLimits } from '../backend.ts';
 import { linksOf } from '../envelope.ts';
 import { QueueError } from '../errors.ts';
+import { chunks } from './enqueue-buffer.ts';
 import type { Keys } from './keys.ts';
 import type { RedisLink } from './link.ts';
 import { limitFields } from './redis-admin.ts';
@@ -9,6 +10,7 @@ import { scripts } from './scripts.ts';
 
 const KEEP_CANCELLED = 3_600_000;
 const DRAIN_STEP = 200;
+const DRAIN_ROUNDS = 1_000;
 
 type CancelOutcome = 'cancelled' | 'requested' | 'none';
 
@@ -111,22 +113,34 @@ export class RedisControl {
   async drain(queue: string, delayed: boolean): Promise<number> {
     let drained = 0;
     for (let partition = 0; partition < this.#keys.partitions.length; partition += 1) {
-      const own = this.#keys.queue(partition, queue);
-      const lists: ((link: RedisLink) => Promise<string[]>)[] = own.ready.map(
-        (list) => (link) => link.call('LRANGE', list, -DRAIN_STEP, -1) as Promise<string[]>,
-      );
-      lists.push(async (link) => {
-        const held = (await link.call('ZRANGE', own.held, 0, DRAIN_STEP - 1)) as string[];
-        return held.map((member) => member.split('\n').at(-1) ?? '');
-      });
-      if (delayed) {
-        lists.push(async (link) => {
-          const members = (await link.call('ZRANGE', own.delayed, 0, DRAIN_STEP - 1)) as string[];
-          return members.map((member) => member.slice(2));
-        });
+      // A group lets the next task in when one of its own is cancelled, so what was empty may be full again.
+      for (let round = 0; round < DRAIN_ROUNDS; round += 1) {
+        const done = await this.#drainRound(partition, queue, delayed);
+        drained += done;
+        if (done === 0) break;
       }
-      for (const list of lists) drained += await this.#drainList(list);
     }
+    return drained;
+  }
+
+  async #drainRound(partition: number, queue: string, delayed: boolean): Promise<number> {
+    const own = this.#keys.queue(partition, queue);
+    const lists: ((link: RedisLink) => Promise<string[]>)[] = own.ready.map(
+      (list) => (link) => link.call('LRANGE', list, -DRAIN_STEP, -1) as Promise<string[]>,
+    );
+    lists.unshift(async (link) => {
+      const held = (await link.call('ZRANGE', own.held, 0, DRAIN_STEP - 1)) as string[];
+      return held.map((member) => member.split('\n').at(-1) ?? '');
+    });
+    if (delayed) {
+      lists.push(async (link) => {
+        const members = (await link.call('ZRANGE', own.delayed, 0, DRAIN_STEP - 1)) as string[];
+        return members.map((member) => member.slice(2));
+      });
+    }
+    let drained = 0;
+    for (const list of lists) drained += await this.#drainList(list);
+    for (const ids of await this.#waitingForOthers(partition, queue)) drained += await this.#drainAll(ids);
     return drained;
   }
 
@@ -155,13 +169,33 @@ export class RedisControl {
     return ids.map((id) => outcomes.get(id) ?? 'none');
   }
 
+  /** Tasks of the queue that wait for their unique key, and parents that wait for their children. */
+  async #waitingForOthers(partition: number, queue: string): Promise<readonly (readonly string[])[]> {
+    const { unborn } = this.#keys.queue(partition, queue);
+    const { families, open } = this.#keys.partition(partition);
+    const waiting = (await this.#ask((link) => link.call('HKEYS', unborn))) as string[];
+    const parents = (await this.#ask((link) => link.call('HKEYS', families))) as string[];
+    for (const ids of chunks(parents)) {
+      if (ids.length === 0) continue;
+      const counts = (await this.#ask((link) => link.call('HMGET', open, ...ids))) as (string | null)[];
+      const living = ids.filter((_, index) => Number(counts[index] ?? 0) > 0);
+      const located = await this.#places.locate(living);
+      waiting.push(...located.filter(({ envelope }) => envelope.queue === queue).map(({ id }) => id));
+    }
+    return waiting.length === 0 ? [] : chunks(waiting, DRAIN_STEP);
+  }
+
+  async #drainAll(ids: readonly string[]): Promise<number> {
+    const outcomes = await this.#cancel(ids, 'drained');
+    return outcomes.filter((outcome) => outcome === 'cancelled').length;
+  }
+
   async #drainList(list: (link: RedisLink) => Promise<string[]>): Promise<number> {
     let drained = 0;
     for (;;) {
       const ids = await this.#ask(list);
       if (ids.length === 0) return drained;
-      const outcomes = await this.#cancel(ids, 'drained');
-      const done = outcomes.filter((outcome) => outcome === 'cancelled').length;
+      const done = await this.#drainAll(ids);
       drained += done;
       // Nothing but tasks that others took in between: they are no business of ours.
       if (done === 0) return drained;

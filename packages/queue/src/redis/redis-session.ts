@@ -178,9 +178,10 @@ export class RedisSession implements Session {
     const held = this.listener.held();
     for (const queue of this.#options.queues) {
       const ids = held.filter((claim) => claim.queue === queue).map(({ id }) => id);
-      const { base } = this.#options.keys.queue(this.partition, queue);
+      const { all } = this.#options.keys.queue(this.partition, queue);
+      const { finishedChannel } = this.#partitionKeys;
       for (const part of chunks(ids))
-        await this.#link.run(scripts.leave, base, [this.worker, queue, ...part]);
+        await this.#link.run(scripts.leave, all, [this.worker, queue, finishedChannel, ...part]);
     }
     await Promise.all([
       this.#link.call('ZREM', this.#partitionKeys.leases, this.worker),

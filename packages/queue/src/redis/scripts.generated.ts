@@ -10,7 +10,7 @@ interface EmbeddedScript {
 
 export const addScript: EmbeddedScript = {
   name: 'add',
-  sha1: 'bf50a2d2f9aa247f59fb4912b83fca7d416e6820',
+  sha1: 'd2928d8b22f2c687d77671cb71dd09e53764552d',
   source: `-- Enqueues tasks of one queue.
 -- KEYS: those of base.lua; without unique keys, groups and children only the first 14
 -- ARGV: 1 queue, 2 how many, 3 what is special about some as JSON by id, or ''; then id, priority, delay or @time, blob of each
@@ -147,6 +147,26 @@ local function release(e, now, admitted, result, failed)
     call('HSET', OB, e.i, cjson.encode({ parent = e.p.id, result = result, fatal = fatal }))
   end
 end
+
+-- The same, read from a task's own text.
+local function links_of(id)
+  local options = cjson.decode(call('HGET', JOBS, id))[4]
+  if type(options) ~= 'table' then return { i = id } end
+  return { i = id, u = options.u and options.u.key, g = options.g, p = options.f }
+end
+
+-- Takes a claim from a worker that gives it up or was lost. What was to be cancelled ends here; returns whether it did.
+local function end_if_cancelled(id, own, now, channel)
+  local break_at = string.find(own, '\\n', 1, true)
+  if not break_at then return false end
+  call('HDEL', OWN, id)
+  call('HSET', RES, id, 'x|' .. now .. '|' .. own .. '\\n\\n' .. string.sub(own, break_at + 1))
+  call('ZADD', RX, now + 3600000, id)
+  call('HDEL', ATT, id)
+  release(links_of(id), now, true, nil, true)
+  call('PUBLISH', channel, id)
+  return true
+end
 -- Unique keys of tasks that come in. They are the partition's, so that a key is one over all its queues.
 
 -- The key is taken: returns the id that stands for the task, or nil when it was put in as the next.
@@ -168,15 +188,19 @@ local function collide(s, t, blob, taken)
     return nil
   end
   -- It has not started: it is taken out of its place and put in anew.
+  -- It was admitted to the group that its own text names, if it was.
+  local old = cjson.decode(call('HGET', JOBS, holder))[4]
+  local group = type(old) == 'table' and old.g or nil
   local mark = call('HGET', GM, holder)
-  local admitted = not mark
+  local admitted = group and not mark
   if mark and string.sub(mark, 1, 1) == 'H' then call('ZREM', GZ, string.sub(mark, 2)) end
   call('HDEL', GM, holder)
   for p = 0, 2 do
     call('ZREM', DLY, p .. ':' .. holder, p .. 'g' .. holder)
     call('LREM', W[p + 1], 1, holder)
   end
-  if t.g and admitted then leave(t.g, taken.now) end
+  if admitted then leave(group, taken.now) end
+  call('HDEL', ATT, holder)
   call('HSET', JOBS, holder, blob)
   t.i = holder
   if tonumber(call('HGET', DEP, holder) or '0') == 0 then place(t, taken.now) end
@@ -297,7 +321,7 @@ return reply
 
 export const cancelScript: EmbeddedScript = {
   name: 'cancel',
-  sha1: 'd1ecc49628d547f20be3ca40fcae1b32e9c6046d',
+  sha1: 'c47b5e0ee9f9653af0835f30e7dcdbdd511bf0c8',
   source: `-- Cancels tasks of one queue: what has not started ends now, what runs is marked for its worker.
 -- KEYS: those of base.lua
 -- ARGV: 1 why, as JSON, 2 how long the records are kept, 3 channel for ended ids, 4 channel for cancellations, 5 links as
@@ -435,6 +459,26 @@ local function release(e, now, admitted, result, failed)
     call('HSET', OB, e.i, cjson.encode({ parent = e.p.id, result = result, fatal = fatal }))
   end
 end
+
+-- The same, read from a task's own text.
+local function links_of(id)
+  local options = cjson.decode(call('HGET', JOBS, id))[4]
+  if type(options) ~= 'table' then return { i = id } end
+  return { i = id, u = options.u and options.u.key, g = options.g, p = options.f }
+end
+
+-- Takes a claim from a worker that gives it up or was lost. What was to be cancelled ends here; returns whether it did.
+local function end_if_cancelled(id, own, now, channel)
+  local break_at = string.find(own, '\\n', 1, true)
+  if not break_at then return false end
+  call('HDEL', OWN, id)
+  call('HSET', RES, id, 'x|' .. now .. '|' .. own .. '\\n\\n' .. string.sub(own, break_at + 1))
+  call('ZADD', RX, now + 3600000, id)
+  call('HDEL', ATT, id)
+  release(links_of(id), now, true, nil, true)
+  call('PUBLISH', channel, id)
+  return true
+end
 local now = clock()
 local why, keep = ARGV[1], tonumber(ARGV[2])
 local links = ARGV[5] ~= '' and cjson.decode(ARGV[5]) or {}
@@ -460,7 +504,9 @@ for i = 7, #ARGV do
         call('LREM', W[p + 1], -1, id)
       end
     end
-    call('HSET', RES, id, 'x|' .. now .. '|\\n\\n' .. why)
+    local before = string.match(call('HGET', ATT, id) or '0|0', '^%d+|%d+')
+    call('HSET', RES, id, 'x|' .. now .. '|||||' .. before .. '\\n\\n' .. why)
+    call('HDEL', ATT, id)
     call('ZADD', RX, now + keep, id)
     call('HDEL', DEP, id)
     ended[#ended + 1] = id
@@ -475,7 +521,7 @@ return reply
 
 export const childScript: EmbeddedScript = {
   name: 'child',
-  sha1: '2ec11d0a5e3b5262f665883063427d215bea696f',
+  sha1: '90d710e87dc7232e1600bb2ce1beb3254dd8c7a6',
   source: `-- Tells a parent that a child has ended.
 -- KEYS: those of base.lua, of the parent's queue
 -- ARGV: 1 parent, 2 child, 3 result or '', 4 error that ends the parent too, or '', 5 links of the parent as JSON, or '',
@@ -613,6 +659,26 @@ local function release(e, now, admitted, result, failed)
     call('HSET', OB, e.i, cjson.encode({ parent = e.p.id, result = result, fatal = fatal }))
   end
 end
+
+-- The same, read from a task's own text.
+local function links_of(id)
+  local options = cjson.decode(call('HGET', JOBS, id))[4]
+  if type(options) ~= 'table' then return { i = id } end
+  return { i = id, u = options.u and options.u.key, g = options.g, p = options.f }
+end
+
+-- Takes a claim from a worker that gives it up or was lost. What was to be cancelled ends here; returns whether it did.
+local function end_if_cancelled(id, own, now, channel)
+  local break_at = string.find(own, '\\n', 1, true)
+  if not break_at then return false end
+  call('HDEL', OWN, id)
+  call('HSET', RES, id, 'x|' .. now .. '|' .. own .. '\\n\\n' .. string.sub(own, break_at + 1))
+  call('ZADD', RX, now + 3600000, id)
+  call('HDEL', ATT, id)
+  release(links_of(id), now, true, nil, true)
+  call('PUBLISH', channel, id)
+  return true
+end
 local parent, child, now = ARGV[1], ARGV[2], clock()
 if call('HDEL', DEP, parent .. '\\n' .. child) == 0 then return 0 end
 if ARGV[3] ~= '' then call('HSET', KID, parent .. '\\n' .. child, ARGV[3]) end
@@ -705,7 +771,7 @@ return { call('ZRANGEBYSCORE', KEYS[1], '-inf', now), call('ZRANGEBYSCORE', KEYS
 
 export const fireScript: EmbeddedScript = {
   name: 'fire',
-  sha1: '3523e7f0a11b3f33332f841a0ab69e0e3a1ee19a',
+  sha1: '6db7c506bd24f51768196df2d7bf0efcf2871528',
   source: `-- Fires a schedule once, whoever tries.
 -- KEYS: those of base.lua, of the queue of its tasks; 28 definitions, 29 next times, 30 last tasks
 -- ARGV: 1 id, 2 the next time as it was read, 3 the time after that or 'never', 4 '1' to skip while the last task lives,
@@ -843,6 +909,26 @@ local function release(e, now, admitted, result, failed)
     call('HSET', OB, e.i, cjson.encode({ parent = e.p.id, result = result, fatal = fatal }))
   end
 end
+
+-- The same, read from a task's own text.
+local function links_of(id)
+  local options = cjson.decode(call('HGET', JOBS, id))[4]
+  if type(options) ~= 'table' then return { i = id } end
+  return { i = id, u = options.u and options.u.key, g = options.g, p = options.f }
+end
+
+-- Takes a claim from a worker that gives it up or was lost. What was to be cancelled ends here; returns whether it did.
+local function end_if_cancelled(id, own, now, channel)
+  local break_at = string.find(own, '\\n', 1, true)
+  if not break_at then return false end
+  call('HDEL', OWN, id)
+  call('HSET', RES, id, 'x|' .. now .. '|' .. own .. '\\n\\n' .. string.sub(own, break_at + 1))
+  call('ZADD', RX, now + 3600000, id)
+  call('HDEL', ATT, id)
+  release(links_of(id), now, true, nil, true)
+  call('PUBLISH', channel, id)
+  return true
+end
 -- Unique keys of tasks that come in. They are the partition's, so that a key is one over all its queues.
 
 -- The key is taken: returns the id that stands for the task, or nil when it was put in as the next.
@@ -864,15 +950,19 @@ local function collide(s, t, blob, taken)
     return nil
   end
   -- It has not started: it is taken out of its place and put in anew.
+  -- It was admitted to the group that its own text names, if it was.
+  local old = cjson.decode(call('HGET', JOBS, holder))[4]
+  local group = type(old) == 'table' and old.g or nil
   local mark = call('HGET', GM, holder)
-  local admitted = not mark
+  local admitted = group and not mark
   if mark and string.sub(mark, 1, 1) == 'H' then call('ZREM', GZ, string.sub(mark, 2)) end
   call('HDEL', GM, holder)
   for p = 0, 2 do
     call('ZREM', DLY, p .. ':' .. holder, p .. 'g' .. holder)
     call('LREM', W[p + 1], 1, holder)
   end
-  if t.g and admitted then leave(t.g, taken.now) end
+  if admitted then leave(group, taken.now) end
+  call('HDEL', ATT, holder)
   call('HSET', JOBS, holder, blob)
   t.i = holder
   if tonumber(call('HGET', DEP, holder) or '0') == 0 then place(t, taken.now) end
@@ -926,10 +1016,11 @@ return 'fired'
 
 export const leaveScript: EmbeddedScript = {
   name: 'leave',
-  sha1: '35c9338b9439eaeca3e37f1527853d6420e01c6d',
-  source: `-- Takes a worker off: what it still holds in one queue goes back to the head of its list, and no attempt is counted.
--- KEYS: the first 14 of base.lua
--- ARGV: 1 worker, 2 queue; ids it may hold
+  sha1: 'c214a26029571a1f6e293b51385424001861ebf3',
+  source: `-- Takes a worker off: what it still holds in one queue goes back to the head of its list, and no attempt is counted; what
+-- was to be cancelled ends.
+-- KEYS: those of base.lua
+-- ARGV: 1 worker, 2 queue, 3 channel for ended ids; ids it may hold
 -- returns: how many went back
 -- Safe to repeat: only its own claims are moved.
 local call = redis.call
@@ -944,12 +1035,151 @@ local function clock()
   local t = call('TIME')
   return t[1] * 1000 + math.floor(t[2] / 1000)
 end
-local worker, count = ARGV[1], 0
-for i = 3, #ARGV do
+-- What moves besides the task itself: its group, its unique key, its parent. All of it is in declared keys.
+
+-- The earliest time a rate lets the next task pass; takes the place.
+local function slot(rate, key, earliest)
+  if not rate then return earliest end
+  local limit, per = rate.limit, rate.per
+  local tat = math.max(tonumber(call('HGET', GT, key) or '0'), earliest)
+  call('HSET', GT, key, tat + per / limit)
+  return math.max(earliest, math.ceil(tat + per / limit - per))
+end
+
+local function admit(group, id, prio, now)
+  call('HINCRBY', GA, group.key, 1)
+  local at = slot(group.rate, group.key, now)
+  if at > now then
+    call('ZADD', DLY, at, prio .. ':' .. id)
+  else
+    call('LPUSH', W[prio + 1], id)
+  end
+  call('ZADD', MK, 0, '0')
+end
+
+local function first_held(key)
+  return call('ZRANGEBYLEX', GZ, '[' .. key .. '\\n', '(' .. key .. '\\11', 'LIMIT', 0, 1)[1]
+end
+
+-- Lets a task into its queue, or holds it until its group has room.
+local function enter(group, id, prio, now)
+  call('HSET', GC, group.key, cjson.encode(group))
+  local admitted = tonumber(call('HGET', GA, group.key) or '0')
+  if admitted >= group.concurrency or first_held(group.key) then
+    local member = group.key .. '\\n' .. string.format('%016d', call('HINCRBY', ST, 'gs', 1)) .. '\\n' .. prio .. '\\n' .. id
+    call('ZADD', GZ, 0, member)
+    call('HSET', GM, id, 'H' .. member)
+  else
+    admit(group, id, prio, now)
+  end
+end
+
+-- An admitted task has reached its end: the next ones may come in.
+local function leave(group, now)
+  local key = group.key
+  local admitted = call('HINCRBY', GA, key, -1)
+  local rule = call('HGET', GC, key)
+  local current = rule and cjson.decode(rule) or group
+  while admitted < current.concurrency do
+    local member = first_held(key)
+    if not member then break end
+    local prio, id = string.match(member, '\\n%d+\\n(%d)\\n(.*)$')
+    call('ZREM', GZ, member)
+    call('HDEL', GM, id)
+    admit(current, id, tonumber(prio), now)
+    admitted = admitted + 1
+  end
+  if admitted <= 0 then
+    call('HDEL', GA, key)
+    call('HDEL', GC, key)
+  end
+end
+
+-- Puts a new or released task where it belongs. t: i id, p priority, a not before, g group.
+local function place(t, now)
+  if t.a and t.a > now then
+    if t.g then
+      call('HSET', GM, t.i, 'D' .. cjson.encode(t.g))
+      call('ZADD', DLY, t.a, t.p .. 'g' .. t.i)
+    else
+      call('ZADD', DLY, t.a, t.p .. ':' .. t.i)
+    end
+  elseif t.g then
+    enter(t.g, t.i, t.p, now)
+  else
+    call('LPUSH', W[t.p + 1], t.i)
+  end
+  call('ZADD', MK, 0, '0')
+end
+
+-- The value of a unique key is until, holder, next and their queue, one a line.
+local function unique_value(untilMs, holder, next, queue)
+  return untilMs .. '\\n' .. holder .. '\\n' .. next .. '\\n' .. queue
+end
+
+local function unique_of(key)
+  local value = call('HGET', UQ, key)
+  if not value then return nil end
+  local untilMs, holder, next, queue = string.match(value, '^([^\\n]*)\\n([^\\n]*)\\n([^\\n]*)\\n(.*)$')
+  return tonumber(untilMs), holder, next, queue
+end
+
+local function release_unique(key, id, now)
+  local untilMs, holder, next, queue = unique_of(key)
+  if not holder then return end
+  if holder ~= id then
+    if next == id then call('HSET', UQ, key, unique_value(untilMs, holder, '', queue)) end
+    return
+  end
+  if next ~= '' then
+    -- It is of the same queue: only there one waits for a key.
+    call('HSET', UQ, key, unique_value(0, next, '', queue))
+    local waiting = call('HGET', UN, next)
+    if waiting then
+      call('HDEL', UN, next)
+      place(cjson.decode(waiting), now)
+    end
+  elseif untilMs <= now then
+    call('HDEL', UQ, key)
+  end
+end
+
+-- After a task's end. e: i id, u unique key, g group, p parent {id, onFailure}; admitted: it counts in its group.
+local function release(e, now, admitted, result, failed)
+  if e.u then release_unique(e.u, e.i, now) end
+  if e.g and admitted then leave(e.g, now) end
+  -- The parent may live in another slot: what it has to be told lies here until somebody has told it.
+  if e.p then
+    local fatal = failed and e.p.onFailure == 'fail'
+    call('HSET', OB, e.i, cjson.encode({ parent = e.p.id, result = result, fatal = fatal }))
+  end
+end
+
+-- The same, read from a task's own text.
+local function links_of(id)
+  local options = cjson.decode(call('HGET', JOBS, id))[4]
+  if type(options) ~= 'table' then return { i = id } end
+  return { i = id, u = options.u and options.u.key, g = options.g, p = options.f }
+end
+
+-- Takes a claim from a worker that gives it up or was lost. What was to be cancelled ends here; returns whether it did.
+local function end_if_cancelled(id, own, now, channel)
+  local break_at = string.find(own, '\\n', 1, true)
+  if not break_at then return false end
+  call('HDEL', OWN, id)
+  call('HSET', RES, id, 'x|' .. now .. '|' .. own .. '\\n\\n' .. string.sub(own, break_at + 1))
+  call('ZADD', RX, now + 3600000, id)
+  call('HDEL', ATT, id)
+  release(links_of(id), now, true, nil, true)
+  call('PUBLISH', channel, id)
+  return true
+end
+local worker, count, now = ARGV[1], 0, clock()
+for i = 4, #ARGV do
   local own = call('HGET', OWN, ARGV[i])
   if own then
     local by, prio = string.match(own, '^%d+|([^|]*)|(%d)')
-    if by == worker then
+    if by == worker and not end_if_cancelled(ARGV[i], own, now, ARGV[3]) then
       call('HDEL', OWN, ARGV[i])
       call('RPUSH', W[prio + 1], ARGV[i])
       count = count + 1
@@ -1036,10 +1266,10 @@ return reply
 
 export const recoverScript: EmbeddedScript = {
   name: 'recover',
-  sha1: '42cc477fb76e75dbd9d6126ecdb13999d717ee0d',
-  source: `-- Puts back what lost workers held, at the head of its list, with a stall and an attempt counted.
--- KEYS: the first 14 of base.lua
--- ARGV: ids that may be held by lost workers
+  sha1: '33802b21c2bc3f10eb3908172f131aa8f0e78114',
+  source: `-- Puts back what lost workers held, at the head of its list, with a stall and an attempt counted; ends what was to be cancelled.
+-- KEYS: those of base.lua
+-- ARGV: 1 channel for ended ids; ids that may be held by lost workers
 -- returns: the ids that were put back
 -- Safe to repeat: only a claim whose worker has no lease is taken, and it is gone with that.
 local call = redis.call
@@ -1054,14 +1284,154 @@ local function clock()
   local t = call('TIME')
   return t[1] * 1000 + math.floor(t[2] / 1000)
 end
+-- What moves besides the task itself: its group, its unique key, its parent. All of it is in declared keys.
+
+-- The earliest time a rate lets the next task pass; takes the place.
+local function slot(rate, key, earliest)
+  if not rate then return earliest end
+  local limit, per = rate.limit, rate.per
+  local tat = math.max(tonumber(call('HGET', GT, key) or '0'), earliest)
+  call('HSET', GT, key, tat + per / limit)
+  return math.max(earliest, math.ceil(tat + per / limit - per))
+end
+
+local function admit(group, id, prio, now)
+  call('HINCRBY', GA, group.key, 1)
+  local at = slot(group.rate, group.key, now)
+  if at > now then
+    call('ZADD', DLY, at, prio .. ':' .. id)
+  else
+    call('LPUSH', W[prio + 1], id)
+  end
+  call('ZADD', MK, 0, '0')
+end
+
+local function first_held(key)
+  return call('ZRANGEBYLEX', GZ, '[' .. key .. '\\n', '(' .. key .. '\\11', 'LIMIT', 0, 1)[1]
+end
+
+-- Lets a task into its queue, or holds it until its group has room.
+local function enter(group, id, prio, now)
+  call('HSET', GC, group.key, cjson.encode(group))
+  local admitted = tonumber(call('HGET', GA, group.key) or '0')
+  if admitted >= group.concurrency or first_held(group.key) then
+    local member = group.key .. '\\n' .. string.format('%016d', call('HINCRBY', ST, 'gs', 1)) .. '\\n' .. prio .. '\\n' .. id
+    call('ZADD', GZ, 0, member)
+    call('HSET', GM, id, 'H' .. member)
+  else
+    admit(group, id, prio, now)
+  end
+end
+
+-- An admitted task has reached its end: the next ones may come in.
+local function leave(group, now)
+  local key = group.key
+  local admitted = call('HINCRBY', GA, key, -1)
+  local rule = call('HGET', GC, key)
+  local current = rule and cjson.decode(rule) or group
+  while admitted < current.concurrency do
+    local member = first_held(key)
+    if not member then break end
+    local prio, id = string.match(member, '\\n%d+\\n(%d)\\n(.*)$')
+    call('ZREM', GZ, member)
+    call('HDEL', GM, id)
+    admit(current, id, tonumber(prio), now)
+    admitted = admitted + 1
+  end
+  if admitted <= 0 then
+    call('HDEL', GA, key)
+    call('HDEL', GC, key)
+  end
+end
+
+-- Puts a new or released task where it belongs. t: i id, p priority, a not before, g group.
+local function place(t, now)
+  if t.a and t.a > now then
+    if t.g then
+      call('HSET', GM, t.i, 'D' .. cjson.encode(t.g))
+      call('ZADD', DLY, t.a, t.p .. 'g' .. t.i)
+    else
+      call('ZADD', DLY, t.a, t.p .. ':' .. t.i)
+    end
+  elseif t.g then
+    enter(t.g, t.i, t.p, now)
+  else
+    call('LPUSH', W[t.p + 1], t.i)
+  end
+  call('ZADD', MK, 0, '0')
+end
+
+-- The value of a unique key is until, holder, next and their queue, one a line.
+local function unique_value(untilMs, holder, next, queue)
+  return untilMs .. '\\n' .. holder .. '\\n' .. next .. '\\n' .. queue
+end
+
+local function unique_of(key)
+  local value = call('HGET', UQ, key)
+  if not value then return nil end
+  local untilMs, holder, next, queue = string.match(value, '^([^\\n]*)\\n([^\\n]*)\\n([^\\n]*)\\n(.*)$')
+  return tonumber(untilMs), holder, next, queue
+end
+
+local function release_unique(key, id, now)
+  local untilMs, holder, next, queue = unique_of(key)
+  if not holder then return end
+  if holder ~= id then
+    if next == id then call('HSET', UQ, key, unique_value(untilMs, holder, '', queue)) end
+    return
+  end
+  if next ~= '' then
+    -- It is of the same queue: only there one waits for a key.
+    call('HSET', UQ, key, unique_value(0, next, '', queue))
+    local waiting = call('HGET', UN, next)
+    if waiting then
+      call('HDEL', UN, next)
+      place(cjson.decode(waiting), now)
+    end
+  elseif untilMs <= now then
+    call('HDEL', UQ, key)
+  end
+end
+
+-- After a task's end. e: i id, u unique key, g group, p parent {id, onFailure}; admitted: it counts in its group.
+local function release(e, now, admitted, result, failed)
+  if e.u then release_unique(e.u, e.i, now) end
+  if e.g and admitted then leave(e.g, now) end
+  -- The parent may live in another slot: what it has to be told lies here until somebody has told it.
+  if e.p then
+    local fatal = failed and e.p.onFailure == 'fail'
+    call('HSET', OB, e.i, cjson.encode({ parent = e.p.id, result = result, fatal = fatal }))
+  end
+end
+
+-- The same, read from a task's own text.
+local function links_of(id)
+  local options = cjson.decode(call('HGET', JOBS, id))[4]
+  if type(options) ~= 'table' then return { i = id } end
+  return { i = id, u = options.u and options.u.key, g = options.g, p = options.f }
+end
+
+-- Takes a claim from a worker that gives it up or was lost. What was to be cancelled ends here; returns whether it did.
+local function end_if_cancelled(id, own, now, channel)
+  local break_at = string.find(own, '\\n', 1, true)
+  if not break_at then return false end
+  call('HDEL', OWN, id)
+  call('HSET', RES, id, 'x|' .. now .. '|' .. own .. '\\n\\n' .. string.sub(own, break_at + 1))
+  call('ZADD', RX, now + 3600000, id)
+  call('HDEL', ATT, id)
+  release(links_of(id), now, true, nil, true)
+  call('PUBLISH', channel, id)
+  return true
+end
 local now = clock()
 local back, lists = {}, { {}, {}, {} }
-for _, id in ipairs(ARGV) do
+for i = 2, #ARGV do
+  local id = ARGV[i]
   local own = call('HGET', OWN, id)
   if own then
     local worker, prio, a, s = string.match(own, '^%d+|([^|]*)|(%d)|%d+|(%d+)|(%d+)')
     local lease = call('ZSCORE', WL, worker)
-    if not lease or tonumber(lease) <= now then
+    if (not lease or tonumber(lease) <= now) and not end_if_cancelled(id, own, now, ARGV[1]) then
       local before = call('HGET', ATT, id)
       local err = before and string.match(before, '^%d+|%d+|(.*)$') or ''
       call('HSET', ATT, id, (a + 1) .. '|' .. (s + 1) .. '|' .. err)
@@ -1082,7 +1452,7 @@ return back
 
 export const reviveScript: EmbeddedScript = {
   name: 'revive',
-  sha1: '418c51eafe3c68fa2f32cebc82c83f5deb7ec818',
+  sha1: '6169347c95ce6263ff636e0e3b8ab11f5b0a0893',
   source: `-- Puts dead letters of one queue back, with fresh attempts.
 -- KEYS: those of base.lua
 -- ARGV: for each task: id, priority, group as JSON or ''
@@ -1219,6 +1589,26 @@ local function release(e, now, admitted, result, failed)
     call('HSET', OB, e.i, cjson.encode({ parent = e.p.id, result = result, fatal = fatal }))
   end
 end
+
+-- The same, read from a task's own text.
+local function links_of(id)
+  local options = cjson.decode(call('HGET', JOBS, id))[4]
+  if type(options) ~= 'table' then return { i = id } end
+  return { i = id, u = options.u and options.u.key, g = options.g, p = options.f }
+end
+
+-- Takes a claim from a worker that gives it up or was lost. What was to be cancelled ends here; returns whether it did.
+local function end_if_cancelled(id, own, now, channel)
+  local break_at = string.find(own, '\\n', 1, true)
+  if not break_at then return false end
+  call('HDEL', OWN, id)
+  call('HSET', RES, id, 'x|' .. now .. '|' .. own .. '\\n\\n' .. string.sub(own, break_at + 1))
+  call('ZADD', RX, now + 3600000, id)
+  call('HDEL', ATT, id)
+  release(links_of(id), now, true, nil, true)
+  call('PUBLISH', channel, id)
+  return true
+end
 local now, count = clock(), 0
 for i = 1, #ARGV, 3 do
   local id, group = ARGV[i], ARGV[i + 2]
@@ -1276,7 +1666,7 @@ return {
 
 export const turnScript: EmbeddedScript = {
   name: 'turn',
-  sha1: 'e6f1f3acfb90d1a51d597757c50653de6dc9dd77',
+  sha1: 'a836986236249c51484d1f7ffa70d81fa05fc59d',
   source: `-- One exchange of a worker with a queue: settles what is done, lets in what is due, claims more.
 -- KEYS: those of base.lua; without groups, unique keys and parents only the first 14
 -- ARGV: 1 worker, 2 queue, 3 number of the turn, 4 '1' when it is sent again, 5 lease in ms or 0, 6 want,
@@ -1419,6 +1809,26 @@ local function release(e, now, admitted, result, failed)
   end
 end
 
+-- The same, read from a task's own text.
+local function links_of(id)
+  local options = cjson.decode(call('HGET', JOBS, id))[4]
+  if type(options) ~= 'table' then return { i = id } end
+  return { i = id, u = options.u and options.u.key, g = options.g, p = options.f }
+end
+
+-- Takes a claim from a worker that gives it up or was lost. What was to be cancelled ends here; returns whether it did.
+local function end_if_cancelled(id, own, now, channel)
+  local break_at = string.find(own, '\\n', 1, true)
+  if not break_at then return false end
+  call('HDEL', OWN, id)
+  call('HSET', RES, id, 'x|' .. now .. '|' .. own .. '\\n\\n' .. string.sub(own, break_at + 1))
+  call('ZADD', RX, now + 3600000, id)
+  call('HDEL', ATT, id)
+  release(links_of(id), now, true, nil, true)
+  call('PUBLISH', channel, id)
+  return true
+end
+
 local worker, queue, turn = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local want = tonumber(ARGV[6])
 local nQuotas, nDone, nOther = tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])
@@ -1487,8 +1897,8 @@ if nDone + nOther > 0 then
       free[#free + 1] = id
       local kind, prio, ms, counted, err = ARGV[at - 4], tonumber(ARGV[at - 3]), tonumber(ARGV[at - 2]), tonumber(ARGV[at - 1]), ARGV[at]
       local break_at = string.find(own, '\\n', 1, true)
-      if kind == 'r' and break_at then
-        -- Somebody cancelled it while it ran: it is not tried again.
+      if (kind == 'r' or kind == 'b') and break_at then
+        -- Somebody cancelled it while it ran: it is not run again.
         kind, ms, counted, err = 'x', 3600000, 0, string.sub(own, break_at + 1)
       end
       if kind == 'b' then

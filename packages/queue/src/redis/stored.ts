@@ -48,12 +48,11 @@ type ClaimFacts = Pick<StoredTask, 'token' | 'worker' | 'startedAt' | 'attempts'
 function parseClaim(text: string): ClaimFacts {
   const [line = ''] = text.split('\n', 1);
   const [token = '', worker = '', , started = '', attempts = '0', stalls = '0'] = line.split('|');
-  if (token === '')
-    return { token: undefined, worker: undefined, startedAt: undefined, attempts: 0, stalls: 0 };
+  // A task that ended without a claim has only its counts.
   return {
-    token: Number(token),
-    worker,
-    startedAt: Number(started),
+    token: token === '' ? undefined : Number(token),
+    worker: token === '' ? undefined : worker,
+    startedAt: token === '' ? undefined : Number(started),
     attempts: Number(attempts),
     stalls: Number(stalls),
   };

@@ -31,7 +31,9 @@ for i = 7, #ARGV do
         call('LREM', W[p + 1], -1, id)
       end
     end
-    call('HSET', RES, id, 'x|' .. now .. '|\n\n' .. why)
+    local before = string.match(call('HGET', ATT, id) or '0|0', '^%d+|%d+')
+    call('HSET', RES, id, 'x|' .. now .. '|||||' .. before .. '\n\n' .. why)
+    call('HDEL', ATT, id)
     call('ZADD', RX, now + keep, id)
     call('HDEL', DEP, id)
     ended[#ended + 1] = id

@@ -1,15 +1,17 @@
--- Takes a worker off: what it still holds in one queue goes back to the head of its list, and no attempt is counted.
--- KEYS: the first 14 of base.lua
--- ARGV: 1 worker, 2 queue; ids it may hold
+-- Takes a worker off: what it still holds in one queue goes back to the head of its list, and no attempt is counted; what
+-- was to be cancelled ends.
+-- KEYS: those of base.lua
+-- ARGV: 1 worker, 2 queue, 3 channel for ended ids; ids it may hold
 -- returns: how many went back
 -- Safe to repeat: only its own claims are moved.
 -- @include base
-local worker, count = ARGV[1], 0
-for i = 3, #ARGV do
+-- @include links
+local worker, count, now = ARGV[1], 0, clock()
+for i = 4, #ARGV do
   local own = call('HGET', OWN, ARGV[i])
   if own then
     local by, prio = string.match(own, '^%d+|([^|]*)|(%d)')
-    if by == worker then
+    if by == worker and not end_if_cancelled(ARGV[i], own, now, ARGV[3]) then
       call('HDEL', OWN, ARGV[i])
       call('RPUSH', W[prio + 1], ARGV[i])
       count = count + 1

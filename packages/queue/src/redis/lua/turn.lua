@@ -79,8 +79,8 @@ if nDone + nOther > 0 then
       free[#free + 1] = id
       local kind, prio, ms, counted, err = ARGV[at - 4], tonumber(ARGV[at - 3]), tonumber(ARGV[at - 2]), tonumber(ARGV[at - 1]), ARGV[at]
       local break_at = string.find(own, '\n', 1, true)
-      if kind == 'r' and break_at then
-        -- Somebody cancelled it while it ran: it is not tried again.
+      if (kind == 'r' or kind == 'b') and break_at then
+        -- Somebody cancelled it while it ran: it is not run again.
         kind, ms, counted, err = 'x', 3600000, 0, string.sub(own, break_at + 1)
       end
       if kind == 'b' then

@@ -117,3 +117,23 @@ local function release(e, now, admitted, result, failed)
     call('HSET', OB, e.i, cjson.encode({ parent = e.p.id, result = result, fatal = fatal }))
   end
 end
+
+-- The same, read from a task's own text.
+local function links_of(id)
+  local options = cjson.decode(call('HGET', JOBS, id))[4]
+  if type(options) ~= 'table' then return { i = id } end
+  return { i = id, u = options.u and options.u.key, g = options.g, p = options.f }
+end
+
+-- Takes a claim from a worker that gives it up or was lost. What was to be cancelled ends here; returns whether it did.
+local function end_if_cancelled(id, own, now, channel)
+  local break_at = string.find(own, '\n', 1, true)
+  if not break_at then return false end
+  call('HDEL', OWN, id)
+  call('HSET', RES, id, 'x|' .. now .. '|' .. own .. '\n\n' .. string.sub(own, break_at + 1))
+  call('ZADD', RX, now + 3600000, id)
+  call('HDEL', ATT, id)
+  release(links_of(id), now, true, nil, true)
+  call('PUBLISH', channel, id)
+  return true
+end

@@ -19,15 +19,19 @@ local function collide(s, t, blob, taken)
     return nil
   end
   -- It has not started: it is taken out of its place and put in anew.
+  -- It was admitted to the group that its own text names, if it was.
+  local old = cjson.decode(call('HGET', JOBS, holder))[4]
+  local group = type(old) == 'table' and old.g or nil
   local mark = call('HGET', GM, holder)
-  local admitted = not mark
+  local admitted = group and not mark
   if mark and string.sub(mark, 1, 1) == 'H' then call('ZREM', GZ, string.sub(mark, 2)) end
   call('HDEL', GM, holder)
   for p = 0, 2 do
     call('ZREM', DLY, p .. ':' .. holder, p .. 'g' .. holder)
     call('LREM', W[p + 1], 1, holder)
   end
-  if t.g and admitted then leave(t.g, taken.now) end
+  if admitted then leave(group, taken.now) end
+  call('HDEL', ATT, holder)
   call('HSET', JOBS, holder, blob)
   t.i = holder
   if tonumber(call('HGET', DEP, holder) or '0') == 0 then place(t, taken.now) end
