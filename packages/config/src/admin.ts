@@ -117,7 +117,7 @@ export function createAdminHandler<T>(manager: ConfigManager<T>, options: AdminO
   const { basePath = '/config', logger = silentLogger } = options;
   const config = manager as unknown as ConfigManager;
   return (request, response, next) => {
-    const url = new URL(request.url ?? '/', 'http://localhost');
+    const url = parseTarget(request.url ?? '/');
     const own = url.pathname === basePath || url.pathname.startsWith(`${basePath}/`);
     const path = url.pathname.slice(basePath.length).replace(/\/$/, '');
     const route = own && Object.hasOwn(ROUTES, path) ? ROUTES[path] : undefined;
@@ -134,6 +134,13 @@ export function createAdminHandler<T>(manager: ConfigManager<T>, options: AdminO
       .then((reply) => send(response, reply))
       .catch((error: unknown) => logger.error({ err: error }, 'the admin handler could not answer'));
   };
+}
+
+/** A target such as `//` is no URL; it is nothing of ours, and no reason to throw out of a listener. */
+function parseTarget(target: string): URL {
+  return URL.canParse(target, 'http://localhost')
+    ? new URL(target, 'http://localhost')
+    : new URL('http://localhost/');
 }
 
 async function answer(

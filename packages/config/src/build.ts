@@ -50,6 +50,8 @@ export async function buildConfig(input: BuildInput): Promise<BuildResult> {
     const incomplete = verdict.issues.every(
       (issue) => issue.parts.length > 0 && valueAt(draft.value, issue.parts) === undefined,
     );
+    // A validator of one value may quote another.
+    input.secrets.notice(draft.value);
     return { issues: verdict.issues.map((issue) => explainIssue(issue, draft.value, input)), incomplete };
   }
   const { traces, tainted } = draft;
@@ -101,7 +103,7 @@ function explainIssue(issue: FoundIssue, value: PlainValue, input: BuildInput): 
   const message =
     secret && here !== undefined && issue.own !== true
       ? 'is not valid (the reason is withheld: it may hold a secret)'
-      : scrub(issue.message, [here]);
+      : secrets.clean(scrub(issue.message, [here]));
   const layer = layers.findLast((candidate) => wordOf(candidate, issue.parts) !== undefined);
   const override = layer && wordOf(layer, issue.parts)?.override;
   const position = layer && positionIn(layer, issue.parts);

@@ -3,16 +3,19 @@ import { hostname } from 'node:os';
 import { processWide } from '@xiaoke/core';
 import { Canary } from './canary.ts';
 import { ConfigInvalidError, StoreUnavailableError } from './errors.ts';
+import { jsonSchemaOf } from './json-schema.ts';
 import { LastGood } from './last-good.ts';
+import { maskingLogger } from './masking-logger.ts';
 import { HotConfigManager } from './hot-config-manager.ts';
 import type { ConfigManager } from './manager.ts';
 import { MemoryConfigStore } from './memory/memory-store.ts';
 import { resolveConfigOptions, type ConfigManagerOptions, type ResolvedOptions } from './options.ts';
 import { RedisConfigStore } from './redis/redis-store.ts';
 import { RuntimeControl } from './runtime-control.ts';
+import { SecretRules } from './secrets.ts';
 import { SourceSet } from './source-set.ts';
 import { makeSlot } from './source.ts';
-import { trailMark, type ConfigStore, type StoreHead } from './store.ts';
+import { trailMark, type ConfigStore, type StoreHead, type StoreNews } from './store.ts';
 import { Updates } from './updates.ts';
 
 /**
@@ -33,27 +36,12 @@ import { Updates } from './updates.ts';
 export async function createConfigManager<T = unknown>(
   options: ConfigManagerOptions<T> = {},
 ): Promise<ConfigManager<T>> {
-  const resolved = resolveConfigOptions(options);
-  const updates = new Updates(resolved);
+  const given = resolveConfigOptions(options);
+  const secrets = new SecretRules(given.secrets, jsonSchemaOf(given.schema));
+  const resolved = { ...given, logger: maskingLogger(given.logger, (text) => secrets.clean(text)) };
+  const updates = new Updates(resolved, secrets);
   const store = await openStore(resolved);
-  const runtime = new RuntimeControl({
-    engine: updates.engine,
-    store,
-    options: resolved,
-    apply: (candidate, kind, author) => {
-      updates.counts.commits += 1;
-      updates.apply(candidate, [{ kind, source: author }]);
-    },
-    offer: async (layer, version, kind) => {
-      runtime.slot.latest = layer;
-      return await updates.settle(new Map([[runtime.slot, { kind, source: store.name }]]), version);
-    },
-    onRegression: (regression) => {
-      updates.counts.regressions += 1;
-      updates.events.emit('regressed', regression);
-    },
-    onConflict: () => void (updates.counts.conflicts += 1),
-  });
+  const runtime = openRuntime(updates, store, resolved);
   const lastGood = new LastGood(
     resolved.cacheFile,
     `${resolved.namespace}:${resolved.environment}`,
@@ -66,10 +54,11 @@ export async function createConfigManager<T = unknown>(
     name: 'defaults',
     values: resolved.defaults,
   });
-  updates.engine.slots.push(defaults, runtime.slot);
+  updates.engine.slots.push(defaults, runtime.slot, sources.environment);
   updates.onApplied = () => {
     const remote = updates.engine.slots.find((slot) => slot.kind === 'remote');
     lastGood.keep(remote?.accepted, runtime.known);
+    sources.followNamedFiles();
   };
   const instance = resolved.instanceId ?? `${hostname()}-${process.pid}-${randomUUID().slice(0, 8)}`;
   const canary = new Canary({ options: resolved, updates, runtime, store, instance });
@@ -89,6 +78,28 @@ export async function createConfigManager<T = unknown>(
     throw error;
   }
   return manager as unknown as ConfigManager<T>;
+}
+
+function openRuntime(updates: Updates, store: ConfigStore, options: ResolvedOptions): RuntimeControl {
+  const runtime = new RuntimeControl({
+    engine: updates.engine,
+    store,
+    options,
+    apply: (candidate, kind, author) => {
+      updates.counts.commits += 1;
+      updates.apply(candidate, [{ kind, source: author }]);
+    },
+    offer: async (layer, version, kind) => {
+      runtime.slot.latest = layer;
+      return await updates.settle(new Map([[runtime.slot, { kind, source: store.name }]]), version);
+    },
+    onRegression: (regression) => {
+      updates.counts.regressions += 1;
+      updates.events.emit('regressed', regression);
+    },
+    onConflict: () => void (updates.counts.conflicts += 1),
+  });
+  return runtime;
 }
 
 interface Parts {
@@ -135,9 +146,9 @@ async function begin(parts: Parts): Promise<void> {
   if (error instanceof ConfigInvalidError) throw error;
   const refresh = coalesced(parts);
   await store.follow({
-    onHint: () => {
+    onHint: (news) => {
       if (updates.closed) return;
-      updates.background.run(() => follow(updates, runtime, refresh), 'follow the store');
+      updates.background.run(() => follow(updates, runtime, () => refresh(news)), 'follow the store');
     },
     onAvailable: () => updates.mark(runtime.slot, undefined),
     onUnavailable: (reason) => markUnavailable(updates, runtime, reason),
@@ -149,7 +160,7 @@ async function begin(parts: Parts): Promise<void> {
 async function follow(
   updates: Updates,
   runtime: RuntimeControl,
-  refresh: () => Promise<void>,
+  refresh: (news?: readonly StoreNews[]) => Promise<void>,
 ): Promise<void> {
   try {
     await refresh();
@@ -165,12 +176,16 @@ function markUnavailable(updates: Updates, runtime: RuntimeControl, message: str
 }
 
 /** However many ask while one run waits for its turn, that one run serves them all. */
-function coalesced({ updates, runtime, canary }: Parts): () => Promise<void> {
+function coalesced({ updates, runtime, canary }: Parts): (news?: readonly StoreNews[]) => Promise<void> {
   let waiting: Promise<void> | undefined;
-  return async () => {
+  let gathered: readonly StoreNews[] | undefined = [];
+  return async (news) => {
+    gathered = news && gathered && [...gathered, ...news];
     waiting ??= updates.serial.run(async () => {
-      waiting = undefined;
+      const told = gathered;
+      [waiting, gathered] = [undefined, []];
       if (updates.closed) return;
+      if (told !== undefined && (await runtime.advance(told))) return;
       await runtime.refresh();
       await canary.follow();
     });

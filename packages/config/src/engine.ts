@@ -5,10 +5,10 @@ import { differences, toChanges } from './diff.ts';
 import { composeLayers } from './environment.ts';
 import { ConfigSourceError, type ConfigIssue } from './errors.ts';
 import { Guards } from './guards.ts';
-import { jsonSchemaOf, type JsonSchema } from './json-schema.ts';
+import type { JsonSchema } from './json-schema.ts';
 import { LAYER_KINDS, type Layer, type Override } from './layer.ts';
 import type { ResolvedOptions } from './options.ts';
-import { SecretRules } from './secrets.ts';
+import type { SecretRules } from './secrets.ts';
 import { share, Snapshot } from './snapshot.ts';
 import type { SourceSlot } from './source.ts';
 
@@ -43,11 +43,11 @@ export class Engine {
   readonly #options: ResolvedOptions;
   readonly #warned = new Set<string>();
 
-  constructor(options: ResolvedOptions) {
+  constructor(options: ResolvedOptions, secrets: SecretRules) {
     this.#options = options;
-    this.jsonSchema = jsonSchemaOf(options.schema);
-    this.secrets = new SecretRules(options.secrets, this.jsonSchema);
-    this.guards = new Guards(options.guardTimeout, options.clock);
+    this.secrets = secrets;
+    this.jsonSchema = secrets.schema;
+    this.guards = new Guards(options.guardTimeout, options.clock, (text) => secrets.clean(text));
   }
 
   get #clock(): Clock {
@@ -78,7 +78,9 @@ export class Engine {
 
   /** Asks the guards about a candidate. */
   async check(candidate: Candidate): Promise<void> {
-    if (this.ready) await this.guards.check(candidate.snapshot, this.current);
+    if (!this.ready) return;
+    this.secrets.notice(candidate.snapshot.value);
+    await this.guards.check(candidate.snapshot, this.current);
   }
 
   /** Puts a candidate in force; gives the change, or `undefined` when no value differs. */
@@ -92,6 +94,7 @@ export class Engine {
       if (layer === slot.latest && REFUSALS.has(slot.problem?.code ?? '')) slot.problem = undefined;
     }
     this.secrets.taint(candidate.built.tainted);
+    this.secrets.notice(candidate.snapshot.value);
     this.built = candidate.built;
     const same = candidate.snapshot.value === previous.value;
     if (same && candidate.snapshot.version === previous.version && this.ready) return undefined;

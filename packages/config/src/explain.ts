@@ -50,7 +50,7 @@ export function explainPath(
   const [winner, ...hidden] = words.map((word) => explainWord(word, parts, secrets));
   const trace = built.traces.get(parts.join('\0'));
   const secret = secrets.isSecret(parts) || (trace?.variables ?? []).some(isSecretName);
-  const raw = trace && (secret && !trace.raw.includes('${') ? MASK : maskUrls(trace.raw));
+  const raw = trace && (secret ? MASK : maskUrls(trace.raw));
   return {
     path: formatPath(parts),
     found: value !== undefined,

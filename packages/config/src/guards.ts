@@ -21,10 +21,13 @@ export class Guards {
   readonly #entries = new Set<{ readonly parts: readonly string[]; readonly guard: Guard }>();
   readonly #timeout: number;
   readonly #clock: Clock;
+  readonly #clean: (text: string) => string;
 
-  constructor(timeout: number, clock: Clock) {
+  /** @param clean - takes secrets out of what a guard says */
+  constructor(timeout: number, clock: Clock, clean: (text: string) => string) {
     this.#timeout = timeout;
     this.#clock = clock;
+    this.#clean = clean;
   }
 
   add(parts: readonly string[], guard: Guard): () => void {
@@ -53,11 +56,10 @@ export class Guards {
     try {
       const answer = Promise.resolve().then(() => guard(next, previous, { path, signal: controller.signal }));
       const word = await withTimeout(answer, this.#timeout, 'the guard', { clock: this.#clock, ref: false });
-      if (word === false) throw new GuardVetoError(path, 'it said no');
+      if (word === false) throw new Error('it said no');
     } catch (error) {
       controller.abort(error);
-      if (error instanceof GuardVetoError) throw error;
-      throw new GuardVetoError(path, reasonOf(error));
+      throw new GuardVetoError(path, this.#clean(reasonOf(error)));
     }
   }
 }

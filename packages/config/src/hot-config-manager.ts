@@ -1,4 +1,10 @@
-import { toMilliseconds, withTimeout, type CloseOptions, type HealthIndicator } from '@xiaoke/core';
+import {
+  InvalidOptionError,
+  toMilliseconds,
+  withTimeout,
+  type CloseOptions,
+  type HealthIndicator,
+} from '@xiaoke/core';
 import type { Canary, CanaryControl } from './canary.ts';
 import type { ConfigChange } from './change.ts';
 import type { Change } from './diff.ts';
@@ -79,8 +85,11 @@ export class HotConfigManager implements ConfigManager {
   }
 
   get(path: string, fallback?: unknown): unknown {
-    const value = this.#engine.current.index.get(path);
-    return value === undefined ? this.#find(path, fallback) : value;
+    const { current } = this.#engine;
+    let value = current.index.get(path);
+    // `find` remembers that there is nothing, too: an optional setting that nobody set is asked for as often as any.
+    if (value === undefined) value = current.find(path);
+    return value === undefined ? fallback : value;
   }
 
   require(path: string): unknown {
@@ -139,7 +148,14 @@ export class HotConfigManager implements ConfigManager {
         set: (path, value) => void (draft = draft.set(path, value)),
         unset: (path) => void (draft = draft.unset(path)),
       };
-      await work(transaction);
+      const { clock, transactionTimeout: limit } = this.#parts.options;
+      // It holds everything else up, so it must end; and awaiting this manager's own set() in it never would.
+      await withTimeout(
+        Promise.resolve().then(() => work(transaction)),
+        limit,
+        'the transaction',
+        { clock },
+      );
       return draft;
     };
     return await this.#write(edit, options);
@@ -175,10 +191,12 @@ export class HotConfigManager implements ConfigManager {
   }
 
   addChangeCallback(callback: (change: ConfigChange) => unknown): () => void {
+    needFunction('callback', callback);
     return this.#parts.updates.subscriptions.addAll(callback, this.#engine.current);
   }
 
   subscribe(path: string, callback: PathCallback<never>, options: SubscribeOptions = {}): () => void {
+    needFunction('callback', callback);
     const { subscriptions } = this.#parts.updates;
     const parts = parsePath(path);
     const { signal } = options;
@@ -192,6 +210,7 @@ export class HotConfigManager implements ConfigManager {
   }
 
   guard(path: PathInput, guard: Guard): () => void {
+    needFunction('guard', guard);
     return this.#engine.guards.add(parsePath(path), guard);
   }
 
@@ -278,11 +297,10 @@ export class HotConfigManager implements ConfigManager {
   #assertOpen(): void {
     if (this.#closing !== undefined) throw new ConfigClosedError();
   }
+}
 
-  #find(path: string, fallback: unknown): unknown {
-    const value = this.#engine.current.at(parsePath(path));
-    return value === undefined ? fallback : value;
-  }
+function needFunction(option: string, value: unknown): void {
+  if (typeof value !== 'function') throw new InvalidOptionError(option, 'must be a function');
 }
 
 class Ref implements ConfigRef<unknown> {

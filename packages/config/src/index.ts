@@ -41,6 +41,7 @@ export type {
   StoredVersion,
   StoreHead,
   StoreListener,
+  StoreNews,
   VersionMeta,
 } from './store.ts';
 export {

@@ -1,3 +1,4 @@
+import type { EnvironmentVariables } from './environment.ts';
 import type { Position } from './errors.ts';
 import { locate, type ParsedDocument } from './parse/parse-document.ts';
 import { isWithin, valueAt } from './path.ts';
@@ -38,10 +39,12 @@ export interface Layer {
   readonly name: string;
   readonly values?: PlainObject;
   readonly overrides?: readonly Override[];
-  /** Whether `${...}` in the strings of `values` is expanded. */
-  readonly templates?: boolean;
+  /** Whether `${...}` in the strings of `values` is expanded; or for which names alone. */
+  readonly templates?: boolean | ReadonlySet<string>;
   /** The text behind `values`, to tell lines. */
   readonly document?: ParsedDocument;
+  /** The variables of the process; their paths depend on the other layers. */
+  readonly environment?: EnvironmentVariables;
 }
 
 /** What a layer says about one path. */
@@ -58,10 +61,29 @@ export function wordOf(layer: Layer, path: readonly string[]): LayerWord | undef
       const value = valueAt(override.value, path.slice(override.parts.length));
       return { layer, value, override };
     }
-    if (isWithin(override.parts, path)) return { layer, value: override.value, override };
   }
+  const inner = (layer.overrides ?? []).filter(({ parts }) => isWithin(parts, path));
+  const [override] = inner;
+  if (override !== undefined) return { layer, value: treeUnder(path, inner), override };
   const value = layer.values === undefined ? undefined : valueAt(layer.values, path);
   return value === undefined ? undefined : { layer, value };
+}
+
+/** What overrides under `path` come to, as one mapping. */
+function treeUnder(path: readonly string[], overrides: readonly Override[]): PlainObject {
+  const tree: PlainObject = {};
+  for (const { parts, value } of overrides) {
+    let target = tree;
+    for (const part of parts.slice(path.length, -1)) {
+      const next = target[part];
+      const known = typeof next === 'object' && next !== null && !Array.isArray(next);
+      const made: PlainObject = known ? { ...next } : {};
+      target[part] = made;
+      target = made;
+    }
+    target[parts.at(-1) ?? ''] = value;
+  }
+  return tree;
 }
 
 /** The line on which a layer says something about `path`. */

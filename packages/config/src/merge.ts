@@ -1,5 +1,5 @@
 import type { ConfigIssue } from './errors.ts';
-import type { Layer, Override } from './layer.ts';
+import { wordOf, type Layer, type Override } from './layer.ts';
 import { formatPath } from './path.ts';
 import type { PlainValue } from './plain-value.ts';
 import { isDraftObject, TextLeaf, type Draft, type DraftObject } from './text-leaf.ts';
@@ -30,8 +30,7 @@ class Merger {
   readonly draft: DraftObject = {};
   readonly issues: ConfigIssue[] = [];
   readonly #lists: ReadonlyMap<string, ListMerge>;
-  // Which layer put a value at a path, to name it when another does not fit.
-  readonly #owners = new Map<string, Layer>();
+  readonly #added: Layer[] = [];
 
   constructor(lists: ReadonlyMap<string, ListMerge>) {
     this.#lists = lists;
@@ -40,6 +39,7 @@ class Merger {
   add(layer: Layer): void {
     if (layer.values !== undefined) this.#object(this.draft, layer.values, [], layer);
     for (const override of layer.overrides ?? []) this.#override(override, layer);
+    this.#added.push(layer);
   }
 
   #object(
@@ -54,10 +54,7 @@ class Merger {
       const old = Object.hasOwn(target, key) ? target[key] : undefined;
       if (isDraftObject(old) && isPlain(value)) this.#object(old, value, at, layer);
       else if (this.#clashes(old, next)) this.#clash(at, layer);
-      else {
-        target[key] = this.#replace(old, next, at);
-        this.#own(target[key], at, layer);
-      }
+      else target[key] = this.#replace(old, next, at);
     }
   }
 
@@ -76,8 +73,9 @@ class Merger {
 
   #replace(old: Draft | undefined, next: Draft, path: readonly string[]): Draft {
     if (next instanceof TextLeaf) next.below = old instanceof TextLeaf ? old.below : old;
+    if (!Array.isArray(old) || !Array.isArray(next)) return next;
     const rule = this.#lists.get(formatPath(path));
-    if (rule === undefined || rule === 'replace' || !Array.isArray(old) || !Array.isArray(next)) return next;
+    if (rule === undefined || rule === 'replace') return next;
     if (rule === 'prepend') return [...next, ...old];
     if (rule === 'append') return [...old, ...next];
     const seen = new Set(old.map((item) => JSON.stringify(item)));
@@ -99,22 +97,12 @@ class Merger {
     const last = parts.at(-1) ?? '';
     const next = overrideDraft(override, layer);
     if (next instanceof TextLeaf) next.below = read(target, last);
-    if (write(target, last, next)) this.#own(next, parts, layer);
-    else this.#clash(parts, layer);
+    if (!write(target, last, next)) this.#clash(parts, layer);
   }
 
-  #own(value: Draft | undefined, path: readonly string[], layer: Layer): void {
-    this.#owners.set(formatPath(path), layer);
-    if (!isDraftObject(value)) return;
-    for (const [key, item] of Object.entries(value)) this.#own(item, [...path, key], layer);
-  }
-
+  /** Who put there what does not fit, told only when it is asked for. */
   #ownerOf(path: readonly string[]): string {
-    for (let length = path.length; length > 0; length -= 1) {
-      const owner = this.#owners.get(formatPath(path.slice(0, length)));
-      if (owner !== undefined) return owner.name;
-    }
-    return 'a lower layer';
+    return this.#added.findLast((layer) => wordOf(layer, path) !== undefined)?.name ?? 'a lower layer';
   }
 }
 
@@ -124,7 +112,7 @@ function isPlain(value: PlainValue): value is Record<string, PlainValue> {
 
 function toDraft(value: PlainValue, layer: Layer): Draft {
   if (typeof value === 'string') {
-    if (layer.templates !== true || !value.includes('${')) return value;
+    if (layer.templates === undefined || layer.templates === false || !value.includes('${')) return value;
     return new TextLeaf(value, layer, { template: true, coerced: false });
   }
   if (Array.isArray(value)) return value.map((item) => toDraft(item, layer));

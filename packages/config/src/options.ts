@@ -53,6 +53,10 @@ export interface ConfigManagerOptions<T = unknown> {
   readonly validationTimeout?: Duration;
   /** How long a guard may take. @default '10s' */
   readonly guardTimeout?: Duration;
+  /** How long a source of your own may take to load. @default '10s' */
+  readonly sourceTimeout?: Duration;
+  /** How long the work of a transaction may take; nothing else is changed meanwhile. @default '10s' */
+  readonly transactionTimeout?: Duration;
   /** How long one operation of the store may take. @default '3s' */
   readonly storeTimeout?: Duration;
   /** How long a file written in place must stay unchanged before it is read. @default 50 */
@@ -83,6 +87,8 @@ export interface ResolvedOptions {
   readonly canaryCheck: (() => boolean | Promise<boolean>) | undefined;
   readonly validationTimeout: number;
   readonly guardTimeout: number;
+  readonly sourceTimeout: number;
+  readonly transactionTimeout: number;
   readonly storeTimeout: number;
   readonly settle: number;
   readonly safetyPoll: number;
@@ -113,11 +119,11 @@ export function resolveConfigOptions<T>(options: ConfigManagerOptions<T> = {}): 
     env: resolveEnvMapping(options.env, process.env),
     maxVersions: checkCount('maxVersions', options.maxVersions ?? 10),
     cacheFile: checkText('cacheFile', options.cacheFile),
-    requireStore: options.requireStore ?? true,
+    requireStore: checkFlag('requireStore', options.requireStore ?? true),
     merge: checkMerge(options.merge),
     secrets: checkSecrets(options.secrets),
     instanceId: checkText('instanceId', options.instanceId),
-    canaryCheck: options.canaryCheck,
+    canaryCheck: checkFunction('canaryCheck', options.canaryCheck),
     ...resolveDurations(options),
     logger: options.logger ?? silentLogger,
     metrics: options.metrics ?? noopMetrics,
@@ -126,10 +132,19 @@ export function resolveConfigOptions<T>(options: ConfigManagerOptions<T> = {}): 
   });
 }
 
-function resolveDurations<T>(
-  options: ConfigManagerOptions<T>,
-): Pick<ResolvedOptions, 'validationTimeout' | 'guardTimeout' | 'storeTimeout' | 'settle' | 'safetyPoll'> {
+type Durations =
+  | 'validationTimeout'
+  | 'guardTimeout'
+  | 'sourceTimeout'
+  | 'transactionTimeout'
+  | 'storeTimeout'
+  | 'settle'
+  | 'safetyPoll';
+
+function resolveDurations<T>(options: ConfigManagerOptions<T>): Pick<ResolvedOptions, Durations> {
   return {
+    sourceTimeout: toMilliseconds(options.sourceTimeout ?? '10s', 'sourceTimeout', { min: 1 }),
+    transactionTimeout: toMilliseconds(options.transactionTimeout ?? '10s', 'transactionTimeout', { min: 1 }),
     validationTimeout: toMilliseconds(options.validationTimeout ?? '5s', 'validationTimeout', { min: 1 }),
     guardTimeout: toMilliseconds(options.guardTimeout ?? '10s', 'guardTimeout', { min: 1 }),
     storeTimeout: toMilliseconds(options.storeTimeout ?? '3s', 'storeTimeout', { min: 50 }),
@@ -148,6 +163,17 @@ function checkText(option: string, value: unknown): string | undefined {
   if (value === undefined || (typeof value === 'string' && value !== '' && value.length <= 4_096))
     return value;
   throw new InvalidOptionError(option, 'must be a text that is not empty');
+}
+
+function checkFlag(option: string, value: unknown): boolean {
+  if (typeof value === 'boolean') return value;
+  throw new InvalidOptionError(option, 'must be true or false');
+}
+
+/** Gives `value` back if it can be called. */
+export function checkFunction<F>(option: string, value: F): F {
+  if (value === undefined || typeof value === 'function') return value;
+  throw new InvalidOptionError(option, 'must be a function');
 }
 
 function checkCount(option: string, value: unknown): number {

@@ -54,7 +54,13 @@ function splitPath(path: string): string[] {
 
 /** The one text form of a path: parts joined by dots, dots and backslashes in keys escaped. */
 export function formatPath(parts: readonly (string | number)[]): string {
-  return parts.map((part) => String(part).replaceAll(/[\\.[]/g, String.raw`\$&`)).join('.');
+  return parts.map(formatPart).join('.');
+}
+
+function formatPart(part: string | number): string {
+  const text = String(part);
+  // Almost no key needs it, and every path is formed for every snapshot.
+  return /[\\.[]/.test(text) ? text.replaceAll(/[\\.[]/g, String.raw`\$&`) : text;
 }
 
 /** The value at `parts`, looking at own properties only; `undefined` when there is none. */

@@ -81,6 +81,8 @@ class Copier {
 
 function checkText(value: string, path: readonly string[]): string {
   if (value.includes('\0')) throw new PlainValueProblem(path, 'text with a NUL character');
+  // Half a character becomes another one on its way through UTF-8, and so on every other process.
+  if (/\p{Surrogate}/u.test(value)) throw new PlainValueProblem(path, 'text with half a surrogate pair');
   return value;
 }
 

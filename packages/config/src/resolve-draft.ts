@@ -81,7 +81,7 @@ class Resolver {
   #leaf(leaf: TextLeaf, path: readonly string[]): PlainValue | undefined {
     const key = path.join('\0');
     const { text, whole, names, problems } = leaf.template
-      ? expandTemplate(leaf.text, this.#lookup)
+      ? expandTemplate(leaf.text, this.#lookupFor(leaf))
       : { text: leaf.text, whole: false, names: [], problems: [] };
     for (const { kind, message } of problems) this.#issue(leaf, path, kind, message);
     if (names.some(isSecretName) || isSecretName(leaf.by ?? '')) this.tainted.add(key);
@@ -90,6 +90,11 @@ class Resolver {
     const coerced = typeof value === 'string' || value === undefined ? {} : { coercedTo: kindOf(value) };
     this.traces.set(key, { raw: leaf.text, variables: names, ...coerced });
     return value;
+  }
+
+  #lookupFor({ layer: { templates } }: TextLeaf): VariableLookup {
+    if (typeof templates !== 'object') return this.#lookup;
+    return (name) => (templates.has(name) ? this.#lookup(name) : undefined);
   }
 
   #coerce(text: string, leaf: TextLeaf, path: readonly string[]): PlainValue | undefined {

@@ -24,6 +24,7 @@ import {
   type CommitKind,
   type ConfigStore,
   type StoreHead,
+  type StoreNews,
   type VersionMeta,
 } from './store.ts';
 
@@ -130,7 +131,8 @@ export class RuntimeControl {
     const digest = digestOf(document);
     if (digest === expected.digest && plan.always !== true) return expected.version;
     const version = expected.version + 1;
-    this.#refuseShadowed(before, after);
+    // A rollback brings back what was there as a whole; one path that is pinned since must not stand in its way.
+    if (plan.kind !== 'rollback') this.#refuseShadowed(before, after);
     const proposal = await engine.propose(new Map([[this.slot, this.#layerOf(after)]]), version);
     if ('issues' in proposal) throw new ConfigInvalidError(proposal.issues);
     await engine.check(proposal.candidate);
@@ -148,6 +150,24 @@ export class RuntimeControl {
     this.slot.latest = proposal.candidate.layers.get(this.slot);
     apply(proposal.candidate, plan.kind === 'rollback' ? 'rollback' : 'set', options.author ?? '');
     return outcome.version;
+  }
+
+  /**
+   * Takes over commits that follow what is known here without a gap, as most do. `false` when they do not, and the store
+   * has to be asked.
+   */
+  async advance(news: readonly StoreNews[]): Promise<boolean> {
+    let head = this.known;
+    for (const { follows, version, digest, document } of news) {
+      // Our own commits come back to us, and others may have been seen with the head.
+      if (this.#marks.has(trailMark(version, digest))) continue;
+      if (head.version !== follows.version || head.digest !== follows.digest) return false;
+      head = { version, digest, document, trail: nextTrail(head) };
+    }
+    if (head === this.known) return true;
+    if (!isReadable(head)) return false;
+    await this.#adopt(head);
+    return true;
   }
 
   /** Compares with the store and agrees with it; called on every hint, on every reconnection and from time to time. */

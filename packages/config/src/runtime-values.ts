@@ -6,6 +6,9 @@ import { PlainValueProblem, toPlain, type PlainValue } from './plain-value.ts';
 
 const MAX_DOCUMENT = 1_048_576;
 
+/** The last document that was read: one commit looks at the same several times. Values never change, so they may be shared. */
+let parsed: { readonly document: string; readonly values: RuntimeValues } | undefined;
+
 /**
  * The values set at run time: paths and what replaces them. No path lies within another, so their order does not
  * matter and equal values make equal documents.
@@ -24,6 +27,13 @@ export class RuntimeValues {
 
   /** Reads what {@link RuntimeValues.serialize} wrote. Throws when it is anything else. */
   static parse(document: string): RuntimeValues {
+    const known = parsed?.document === document ? parsed.values : undefined;
+    const values = known ?? RuntimeValues.#read(document);
+    parsed = { document, values };
+    return values;
+  }
+
+  static #read(document: string): RuntimeValues {
     const data: unknown = JSON.parse(document);
     const values: unknown = valueAt(data, ['values']);
     if (typeof values !== 'object' || values === null)

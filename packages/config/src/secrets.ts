@@ -5,17 +5,34 @@ import { isPlainObject } from './plain-value.ts';
 export const MASK = '***';
 
 const SECRET_NAME =
-  /passw(?:or)?d|passphrase|secret|token|api[-_]?key|private[-_]?key|access[-_]?key|credential|authorization|cookie|(?:^|[-_])(?:dsn|pwd|pass)(?:$|[-_])/i;
-const USER_INFO = /([a-z][a-z0-9+.-]*:\/\/)[^\s/@]+@/gi;
+  /passw(?:or)?d|passphrase|secret|token|(?:api|private|access|encryption|signing|master|shared)[-_]?key|credential|authorization|cookie|(?:^|[-_])(?:dsn|pwd|pass|jwt)(?:$|[-_])/i;
+const SECRET_PART = /[a-z\d](?:Dsn|DSN|Pwd|PWD|Pass|Jwt|JWT)(?:$|[-_A-Z])/;
+const MAX_VERDICTS = 10_000;
+// Up to the last "@" before the path; and where a password itself holds a "/", up to the last "@" of all.
+const USER_INFO = /([a-z][a-z0-9+.-]*:\/\/)(?:[^\s/?#"']+@|[^\s/?#@:"']*:(?!\d+[/?#])[^\s"']+@)/gi;
+const SECRET_QUERY = /([?&;]([^\s=&;?#]+)=)([^\s&;#"']+)/g;
+const TEMPLATE_NAME = /\$\{([A-Za-z_]\w*)/g;
+const RECENT = 8;
 
 /** Whether a name alone, of a key or a variable, says that its value is secret. */
 export function isSecretName(name: string): boolean {
-  return SECRET_NAME.test(name);
+  return SECRET_NAME.test(name) || SECRET_PART.test(name);
 }
 
-/** Hides the user and password of every URL in `text`. */
+/** Hides the user and password of every URL in `text`, and the parameters whose name says that they are secret. */
 export function maskUrls(text: string): string {
-  return text.replaceAll(USER_INFO, `$1${MASK}@`);
+  if (!text.includes('://')) return text;
+  return text
+    .replaceAll(USER_INFO, `$1${MASK}@`)
+    .replaceAll(SECRET_QUERY, (whole, head: string, name: string) =>
+      isSecretName(name) ? head + MASK : whole,
+    );
+}
+
+/** Hides what is secret in a text as it was written: a template whose variable is secret may hold a default. */
+function maskText(text: string): string {
+  const names = [...text.matchAll(TEMPLATE_NAME)].map(([, name = '']) => name);
+  return names.some(isSecretName) ? MASK : maskUrls(text);
 }
 
 /**
@@ -24,12 +41,17 @@ export function maskUrls(text: string): string {
  */
 export class SecretRules {
   readonly #patterns: readonly (readonly string[])[];
-  readonly #schema: JsonSchema | undefined;
+  /** What the schema says, which may mark paths as secret. */
+  readonly schema: JsonSchema | undefined;
+  // Names and schemas do not change, and one change asks about the same paths several times.
+  readonly #verdicts = new Map<string, boolean>();
   #tainted: ReadonlySet<string> = new Set();
+  // The configurations whose secrets may still turn up in what somebody says.
+  readonly #recent: unknown[] = [];
 
   constructor(patterns: readonly string[] = [], schema?: JsonSchema) {
     this.#patterns = patterns.map((pattern) => pattern.split('.'));
-    this.#schema = schema;
+    this.schema = schema;
   }
 
   /** Replaces the paths that a secret was interpolated into. */
@@ -37,20 +59,53 @@ export class SecretRules {
     this.#tainted = paths;
   }
 
+  /** Remembers a configuration, so that {@link SecretRules.clean} knows its secrets. */
+  notice(root: unknown): void {
+    if (this.#recent.at(-1) === root) return;
+    this.#recent.push(root);
+    if (this.#recent.length > RECENT) this.#recent.shift();
+  }
+
+  /** Takes the secrets of the last configurations out of what others say: a guard, a callback, a validator. */
+  clean(text: string): string {
+    return scrubWords(
+      text,
+      this.#recent.flatMap((root) => this.#secretsIn(root, [])),
+    );
+  }
+
+  #secretsIn(value: unknown, path: readonly string[]): string[] {
+    if (path.length > 0 && this.isSecret(path)) return leavesOf(value);
+    if (typeof value === 'string') return passwordsIn(value);
+    if (typeof value !== 'object' || value === null) return [];
+    return Object.entries(value).flatMap(([key, item]) => this.#secretsIn(item, [...path, key]));
+  }
+
   /** Whether the value at `path`, or anything around it, is secret. */
   isSecret(path: readonly string[]): boolean {
     for (let length = 1; length <= path.length; length += 1) {
       const at = path.slice(0, length);
-      if (isSecretName(at.at(-1) ?? '') || this.#tainted.has(at.join('\0'))) return true;
-      if (this.#patterns.some((pattern) => matches(pattern, at))) return true;
-      if (marksSecret(schemasAt(this.#schema, at))) return true;
+      const key = at.join('\0');
+      if (this.#tainted.has(key)) return true;
+      const secret = this.#verdicts.get(key) ?? this.#judge(at);
+      if (this.#verdicts.size < MAX_VERDICTS) this.#verdicts.set(key, secret);
+      if (secret) return true;
     }
     return false;
+  }
+
+  #judge(path: readonly string[]): boolean {
+    return (
+      isSecretName(path.at(-1) ?? '') ||
+      this.#patterns.some((pattern) => matches(pattern, path)) ||
+      marksSecret(schemasAt(this.schema, path))
+    );
   }
 
   /** Whether anything at or under `path` is secret. */
   holdsSecret(value: unknown, path: readonly string[]): boolean {
     if (this.isSecret(path)) return true;
+    if (typeof value === 'string') return maskText(value) !== value;
     if (typeof value !== 'object' || value === null) return false;
     return Object.entries(value).some(([key, item]) => this.holdsSecret(item, [...path, key]));
   }
@@ -58,7 +113,7 @@ export class SecretRules {
   /** A copy of `value` to show, with every secret in it masked. */
   mask(value: unknown, path: readonly string[] = []): unknown {
     if (path.length > 0 && value !== undefined && value !== null && this.isSecret(path)) return MASK;
-    if (typeof value === 'string') return maskUrls(value);
+    if (typeof value === 'string') return maskText(value);
     if (Array.isArray(value)) return value.map((item, index) => this.mask(item, [...path, String(index)]));
     if (!isPlainObject(value)) return value;
     return Object.fromEntries(
@@ -69,15 +124,32 @@ export class SecretRules {
 
 /** Takes every string of `values` out of `text`: validators like to quote what they refuse. */
 export function scrub(text: string, values: readonly unknown[]): string {
-  const words = values.flatMap((value) => leavesOf(value)).sort((a, b) => b.length - a.length);
+  return scrubWords(
+    text,
+    values.flatMap((value) => leavesOf(value)),
+  );
+}
+
+function scrubWords(text: string, words: readonly string[]): string {
   let clean = text;
-  for (const word of words) clean = clean.replaceAll(word, MASK);
+  const longestFirst = [...new Set(words)].sort((a, b) => b.length - a.length);
+  for (const word of longestFirst) clean = clean.replaceAll(word, MASK);
   return maskUrls(clean);
+}
+
+/** The passwords in the URLs of a text. */
+function passwordsIn(text: string): string[] {
+  const found = text.includes('://') ? [...text.matchAll(USER_INFO)] : [];
+  return found.flatMap(([whole, scheme = '']) => {
+    const info = whole.slice(scheme.length, -1);
+    const password = info.slice(info.indexOf(':') + 1);
+    return password.length < 3 ? [] : [password];
+  });
 }
 
 function leavesOf(value: unknown): string[] {
   if (typeof value === 'string') {
-    return value.length < 3 ? [] : [value, JSON.stringify(value).slice(1, -1)];
+    return value.length < 3 ? [] : [value, JSON.stringify(value).slice(1, -1), ...passwordsIn(value)];
   }
   if (typeof value === 'number') return String(value).length < 3 ? [] : [String(value)];
   if (typeof value !== 'object' || value === null) return [];

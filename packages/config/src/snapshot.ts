@@ -1,44 +1,38 @@
 import { isDeepStrictEqual } from 'node:util';
-import { formatPath, valueAt } from './path.ts';
+import { parsePath, valueAt } from './path.ts';
 import { isPlainObject } from './plain-value.ts';
 
-const EAGER_PATHS = 5_000;
+/** How many paths of one snapshot are remembered; more than a program asks for, and asking for nonsense costs no more. */
+const MAX_INDEXED = 10_000;
 
-/** One consistent, frozen state of the configuration, with every path at hand. */
+/** One consistent, frozen state of the configuration. */
 export class Snapshot {
   readonly value: Readonly<Record<string, unknown>>;
   /** The run-time version that is part of it. */
   readonly version: number;
-  /** Values by path; complete unless there are very many, then filled as they are asked for. */
+  /** What was asked for, by the path as it was asked for; `undefined` for what is not there. */
   readonly index: Map<string, unknown> = new Map();
 
   constructor(value: Readonly<Record<string, unknown>>, version: number) {
     this.value = value;
     this.version = version;
-    this.#fill(value, '');
   }
 
   /** The value at a path given by its parts. */
   at(parts: readonly string[]): unknown {
-    const path = formatPath(parts);
-    const known = this.index.get(path);
-    if (known !== undefined) return known;
-    const value = valueAt(this.value, parts);
-    // Only paths that exist are kept, so that asking for nonsense costs no memory.
-    if (value !== undefined) this.index.set(path, value);
-    return value;
+    return valueAt(this.value, parts);
   }
 
-  #fill(value: object, prefix: string): void {
-    for (const [key, item] of Object.entries(value)) {
-      if (this.index.size >= EAGER_PATHS) return;
-      if (item === undefined) continue;
-      const path = prefix + formatPath([key]);
-      this.index.set(path, item);
-      if (typeof item === 'object' && item !== null && (Array.isArray(item) || isPlainObject(item))) {
-        this.#fill(item, `${path}.`);
-      }
-    }
+  /**
+   * The value at a path given as text, found once and then remembered.
+   *
+   * @throws InvalidOptionError for what is no path
+   */
+  find(path: string): unknown {
+    if (this.index.has(path)) return undefined;
+    const value = valueAt(this.value, parsePath(path));
+    if (typeof path === 'string' && this.index.size < MAX_INDEXED) this.index.set(path, value);
+    return value;
   }
 }
 

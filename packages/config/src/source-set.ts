@@ -1,13 +1,17 @@
-import { InvalidOptionError, type Timer } from '@xiaoke/core';
+import { isDeepStrictEqual } from 'node:util';
+import { InvalidOptionError, withTimeout, type Timer } from '@xiaoke/core';
 import type { ChangeCause } from './change.ts';
 import { ConfigError, ConfigInvalidError, ConfigParseError, ConfigSourceError } from './errors.ts';
-import { openFiles, type FileSourceOptions } from './file/file-slots.ts';
+import { readEnvironment, sameEnvironment } from './environment.ts';
+import { openFiles, type FileContext, type FileSourceOptions } from './file/file-slots.ts';
 import type { FileWatch } from './file/file-watch.ts';
 import { FolderWatch } from './file/folder-watch.ts';
+import { NamedFiles } from './file/named-files.ts';
 import type { ConfigFormat } from './format.ts';
 import type { RemoteSourceOptions } from './http/remote-options.ts';
 import { RemoteSource, resolveRemote } from './http/remote-source.ts';
 import type { LastGood } from './last-good.ts';
+import type { Layer } from './layer.ts';
 import type { ResolvedOptions } from './options.ts';
 import { formatPath } from './path.ts';
 import { PlainValueProblem, toPlainDocument } from './plain-value.ts';
@@ -21,6 +25,10 @@ export class SourceSet {
   readonly #lastGood: LastGood;
   readonly #folders: FolderWatch;
   readonly #watched = new Set<FileWatch>();
+  /** The variables of the process. */
+  readonly environment: SourceSlot;
+  readonly #files: FileContext;
+  readonly #named: NamedFiles;
   #safetyPoll: Timer | undefined;
 
   constructor(updates: Updates, options: ResolvedOptions, lastGood: LastGood) {
@@ -28,13 +36,20 @@ export class SourceSet {
     this.#options = options;
     this.#lastGood = lastGood;
     this.#folders = new FolderWatch(options.clock, options.logger);
+    const read = (): Layer => readEnvironment(options.env);
+    this.environment = makeSlot('environment', 'environment', read());
+    this.environment.reload = async () => void (this.environment.latest = read());
+    this.#files = { updates, options, folders: this.#folders, watched: this.#watched };
+    this.#named = new NamedFiles(this.environment, this.#files);
+  }
+
+  /** Watches the files that variables name; called after each update, since others may be named now. */
+  followNamedFiles(): void {
+    if (this.#named.follow()) this.#startSafetyPoll();
   }
 
   async addFile(path: string, format: ConfigFormat | undefined, options: FileSourceOptions): Promise<void> {
-    const slots = await openFiles(
-      { path, format, options },
-      { updates: this.#updates, options: this.#options, folders: this.#folders, watched: this.#watched },
-    );
+    const slots = await openFiles({ path, format, options }, this.#files);
     this.#startSafetyPoll();
     await this.#admit(slots, 'file');
   }
@@ -63,18 +78,25 @@ export class SourceSet {
     const slot = makeSlot('source', source.name);
     const controller = new AbortController();
     slot.reload = async () => {
-      const values = readValues(await loadCustom(source, controller.signal), source.name);
+      const values = readValues(await this.#loadCustom(source, controller.signal), source.name);
       slot.latest = { kind: 'source', name: source.name, values };
       slot.lastSuccess = this.#options.clock.now();
     };
     slot.close = () => controller.abort();
     await slot.reload();
-    await this.#admit([slot], 'source');
-    const stop = await source.watch?.(() => this.#again(slot));
+    let [admitted, early] = [false, false];
+    const onChange = (): void => {
+      if (admitted) this.#again(slot);
+      early = true;
+    };
+    const stop = await this.#bounded(source, async () => await source.watch?.(onChange));
     slot.close = () => {
       controller.abort();
       stop?.();
     };
+    await this.#admit([slot], 'source');
+    admitted = true;
+    if (early) this.#again(slot);
   }
 
   /** Loads everything again; throws what is wrong. */
@@ -85,7 +107,8 @@ export class SourceSet {
       const results = await Promise.allSettled(slots.map(async (slot) => await this.#load(slot)));
       const failed = results.find((result) => result.status === 'rejected');
       if (failed !== undefined) throw failed.reason;
-      const causes = new Map(slots.map((slot) => [slot, causeOf(slot)] as const));
+      const changed = slots.filter(hasNews);
+      const causes = new Map(changed.map((slot) => [slot, causeOf(slot)] as const));
       const error = await this.#updates.settle(causes, engine.current.version);
       if (error !== undefined) throw error;
       if (!engine.ready) throw await this.#missing();
@@ -103,6 +126,7 @@ export class SourceSet {
 
   async close(): Promise<void> {
     this.#safetyPoll?.cancel();
+    this.#named.close();
     await this.#folders.close();
     await Promise.allSettled(this.#updates.engine.slots.map(async (slot) => await slot.close?.()));
   }
@@ -126,7 +150,7 @@ export class SourceSet {
       // An overlay that is not there changes nothing, and is no entry of the history.
       const present = slots.filter((slot) => slot.latest !== undefined);
       const causes = new Map(present.map((slot) => [slot, { kind, source: slot.name }] as const));
-      const error = await this.#updates.settle(causes, engine.current.version);
+      const error = await this.#updates.settle(causes, engine.current.version, { first: true });
       if (error === undefined) return;
       for (const slot of slots) engine.slots.splice(engine.slots.indexOf(slot), 1);
       if (instead !== undefined) engine.slots.push(instead);
@@ -134,6 +158,30 @@ export class SourceSet {
       this.#updates.checkState();
       throw error;
     });
+  }
+
+  async #loadCustom(source: ConfigSource, signal: AbortSignal): Promise<unknown> {
+    const limit = new AbortController();
+    try {
+      return await this.#bounded(source, () =>
+        source.load({ signal: AbortSignal.any([signal, limit.signal]) }),
+      );
+    } finally {
+      limit.abort();
+    }
+  }
+
+  async #bounded<R>(source: ConfigSource, work: () => Promise<R>): Promise<R> {
+    const { clock, sourceTimeout } = this.#options;
+    try {
+      const running = Promise.resolve().then(work);
+      return await withTimeout(running, sourceTimeout, 'loading', { clock, ref: false });
+    } catch (error) {
+      if (error instanceof ConfigError) throw error;
+      // The error is the author's and may quote anything; only its kind is told.
+      const reason = error instanceof Error ? error.constructor.name : typeof error;
+      throw new ConfigSourceError(source.name, `could not be loaded (${reason})`, reason);
+    }
   }
 
   #again(slot: SourceSlot): void {
@@ -157,20 +205,17 @@ export class SourceSet {
   }
 }
 
-function causeOf(slot: SourceSlot): ChangeCause {
-  const kind = slot.kind === 'remote' || slot.kind === 'source' ? slot.kind : 'file';
-  return { kind, source: slot.name };
+function causeOf({ kind, name: source }: SourceSlot): ChangeCause {
+  const own = kind === 'remote' || kind === 'source' || kind === 'environment';
+  return { kind: own ? kind : 'file', source };
 }
 
-async function loadCustom(source: ConfigSource, signal: AbortSignal): Promise<unknown> {
-  try {
-    return await source.load({ signal });
-  } catch (error) {
-    if (error instanceof ConfigError) throw error;
-    // The error is the author's and may quote anything; only its kind is told.
-    const reason = error instanceof Error ? error.constructor.name : typeof error;
-    throw new ConfigSourceError(source.name, `could not be loaded (${reason})`, reason);
-  }
+/** Whether a slot holds something else than what of it is in force. */
+function hasNews({ latest, accepted }: SourceSlot): boolean {
+  const [now, before] = [latest?.environment, accepted?.environment];
+  if (now !== undefined && before !== undefined) return !sameEnvironment(now, before);
+  const content = (layer: Layer | undefined): unknown => layer?.document?.text ?? layer?.values;
+  return !isDeepStrictEqual(content(latest), content(accepted));
 }
 
 function readValues(values: unknown, name: string): ReturnType<typeof toPlainDocument> {

@@ -67,10 +67,22 @@ export interface CanaryReport {
   readonly code?: string;
 }
 
+/** A commit as the store told it: enough to follow without asking, for whoever stands at what it follows. */
+export interface StoreNews {
+  /** Version and digest of the head it was committed on. */
+  readonly follows: { readonly version: number; readonly digest: string };
+  readonly version: number;
+  readonly digest: string;
+  readonly document: string;
+}
+
 /** Whoever follows the store. Called whenever something may have changed, and when the connection comes or goes. */
 export interface StoreListener {
-  /** Look again: a hint, never the truth. */
-  onHint(): void;
+  /**
+   * Look again: something may have changed. With `news`, nothing has but these commits, in order; who stands at the first
+   * one's `follows` is at the last one by taking it over. For everybody else they are a hint, never the truth.
+   */
+  onHint(news?: readonly StoreNews[]): void;
   onAvailable(): void;
   onUnavailable(reason: string): void;
 }

@@ -7,6 +7,7 @@ import { ReloadLog } from './history.ts';
 import type { Layer } from './layer.ts';
 import { ConfigMetrics, type ReloadOutcome } from './metrics.ts';
 import type { ResolvedOptions } from './options.ts';
+import type { SecretRules } from './secrets.ts';
 import { Serial } from './serial.ts';
 import type { SourceSlot } from './source.ts';
 import type { ConfigState, ConfigStats, SourceStatus } from './status.ts';
@@ -14,6 +15,9 @@ import { Subscriptions } from './subscriptions.ts';
 
 /** Codes of problems that do not make the configuration wrong, only old. */
 const STALE_CODES: ReadonlySet<string> = new Set(['CONFIG_STORE_UNAVAILABLE', 'CONFIG_REMOTE_UNAVAILABLE']);
+
+/** Updates that come from a source; those of the store are versions. */
+const RELOADS: ReadonlySet<ChangeCause['kind']> = new Set(['file', 'source', 'remote', 'environment']);
 
 // Files that are swapped together are read within this, and then make one update instead of several.
 const GATHER = 25;
@@ -62,14 +66,14 @@ export class Updates {
   #scheduled = false;
   #state: ConfigState = 'starting';
 
-  constructor(options: ResolvedOptions) {
+  constructor(options: ResolvedOptions, secrets: SecretRules) {
     this.#options = options;
     const { logger } = options;
     const onError = (): void => {
       this.counts.callbackErrors += 1;
       this.metrics.listenerErrors.inc();
     };
-    this.engine = new Engine(options);
+    this.engine = new Engine(options, secrets);
     this.metrics = new ConfigMetrics(options.metrics);
     this.reloads = new ReloadLog(options.maxVersions);
     this.background = new Background({ logger });
@@ -120,10 +124,12 @@ export class Updates {
 
   /**
    * Tries the newest documents of `slots` now. Gives the error when they were refused; what is in force then stays.
+   * A first load is no reload, and so no entry of the history.
    */
   async settle(
     slots: ReadonlyMap<SourceSlot, ChangeCause>,
     version: number,
+    { first = false }: { readonly first?: boolean } = {},
   ): Promise<ConfigError | undefined> {
     const causes = [...slots.values()];
     const changed = new Map([...slots.keys()].map((slot) => [slot, slot.latest] as const));
@@ -144,12 +150,12 @@ export class Updates {
       this.#refused([...slots.keys()], error, causes, 'invalid');
       return error;
     }
-    this.apply(proposal.candidate, causes);
+    this.apply(proposal.candidate, causes, first);
     return undefined;
   }
 
   /** Puts a candidate in force and tells everybody. */
-  apply(candidate: Candidate, causes: readonly ChangeCause[]): void {
+  apply(candidate: Candidate, causes: readonly ChangeCause[], first = false): void {
     const done = this.engine.swap(candidate, causes);
     this.metrics.version.set(this.engine.current.version);
     this.counts[done === undefined ? 'unchanged' : 'applied'] += 1;
@@ -157,10 +163,8 @@ export class Updates {
     this.checkState();
     this.onApplied();
     if (done === undefined) return;
-    this.#log(
-      done.change.changes.map(({ path }) => path),
-      causes,
-    );
+    const paths = done.change.changes.map(({ path }) => path);
+    if (!first) this.#log(paths, causes);
     this.subscriptions.publish(this.engine.current, done.previous, done.change);
     this.events.emit('change', done.change);
   }
@@ -186,7 +190,8 @@ export class Updates {
 
   /** Every source as it stands. */
   sources(): SourceStatus[] {
-    return this.engine.slots.map(({ name, kind, problem, lastSuccess }) => ({
+    const shown = this.engine.slots.filter((slot) => slot.latest?.environment?.entries.length !== 0);
+    return shown.map(({ name, kind, problem, lastSuccess }) => ({
       name,
       kind,
       ok: problem === undefined,
@@ -247,11 +252,11 @@ export class Updates {
   }
 
   #log(paths: readonly string[], causes: readonly ChangeCause[]): void {
-    const { version } = this.engine.current;
+    const { version: during } = this.engine.current;
     const at = this.#options.clock.now();
     for (const { kind, source } of causes) {
-      if (kind !== 'file' && kind !== 'source' && kind !== 'remote' && kind !== 'environment') continue;
-      this.reloads.add({ version, kind: 'reload', at, paths, source });
+      if (!RELOADS.has(kind)) continue;
+      this.reloads.add({ version: undefined, kind: 'reload', at, paths, source, during });
     }
   }
 }

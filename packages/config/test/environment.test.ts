@@ -1,9 +1,9 @@
-import { writeFile } from 'node:fs/promises';
+import { rename, rm, writeFile } from 'node:fs/promises';
 import { type } from 'arktype';
 import * as v from 'valibot';
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import { recordingLogger } from '@xiaoke/core/testing';
+import { eventually, recordingLogger } from '@xiaoke/core/testing';
 import type { StandardSchemaV1 } from '@xiaoke/core';
 import { failure, useManagers } from './support.ts';
 
@@ -147,9 +147,23 @@ describe('environment variables', () => {
     const variables = { X_DB__PASSWORD_FILE: path };
     const config = await make({ defaults: { db: { password: '' } }, env: { prefix: 'X_', variables } });
     expect(config.get('db.password')).toBe('first');
+    expect(config.explain('db.password').winner?.source).toBe('environment variable X_DB__PASSWORD_FILE');
     await writeFile(path, 'second\n');
-    await config.reload();
-    expect(config.get('db.password')).toBe('second');
+    await eventually(() => config.get('db.password') === 'second');
+    expect((await config.history())[0]).toMatchObject({
+      kind: 'reload',
+      source: path,
+      paths: ['db.password'],
+    });
+    // As a secret of a Kubernetes volume is rotated: another file in the same place.
+    await writeFile(`${path}.new`, 'third\n');
+    await rename(`${path}.new`, path);
+    await eventually(() => config.get('db.password') === 'third');
+    await rm(path);
+    await eventually(() => config.stats().state === 'degraded');
+    expect(config.get('db.password')).toBe('third');
+    await writeFile(path, 'fourth');
+    await eventually(() => config.get('db.password') === 'fourth' && config.stats().state === 'ready');
     for (const bad of ['relative', '/nowhere/at/all', '/dev/zero', '/proc/self']) {
       const error = await failure(
         make({
@@ -179,6 +193,26 @@ describe('environment variables', () => {
     expect(await failure(config.set('a.b.c', 6))).toMatchObject({ code: 'CONFIG_SHADOWED' });
     expect(await config.set('a.c', 6)).toBe(1);
     expect(config.get('a')).toEqual({ b: 5, c: 6 });
+  });
+
+  it('are read at the start and on reload, and one that is wrong then leaves the old ones in force', async () => {
+    const variables: Record<string, string> = { X_PORT: '1' };
+    const schema = z.object({ port: z.number(), other: z.number().optional() });
+    const config = await make({ schema, env: { prefix: 'X_', variables } });
+    variables['X_PORT'] = '2';
+    await config.set('other', 1);
+    expect(config.get('port')).toBe(1);
+    await config.reload();
+    expect(config.get('port')).toBe(2);
+    variables['X_PORT'] = 'two';
+    expect(await failure(config.reload())).toMatchObject({ code: 'CONFIG_INVALID' });
+    expect(config.stats().state).toBe('degraded');
+    // What is wrong with the environment stands in nobody else's way.
+    await config.set('other', 2);
+    expect(config.snapshot()).toEqual({ port: 2, other: 2 });
+    variables['X_PORT'] = '3';
+    await config.reload();
+    expect([config.get('port'), config.stats().state]).toEqual([3, 'ready']);
   });
 
   it('are those of the process by default, and no other package looks at them', async () => {

@@ -1,10 +1,11 @@
+import { writeFile } from 'node:fs/promises';
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { MemoryConfigStore, type ConfigChange } from '@xiaoke/config';
 import { eventually } from '@xiaoke/core/testing';
 import { failure, useManagers } from './support.ts';
 
-const { make } = useManagers();
+const { make, file } = useManagers();
 
 describe('setting values at run time', () => {
   it('is in force when the promise resolves, and is what get gives back', async () => {
@@ -101,6 +102,36 @@ describe('versions', () => {
     expect(history[0]).toMatchObject({ kind: 'set', author: 'ada', reason: 'try 5', paths: ['a'] });
   });
 
+  it('are at most maxVersions beside however many reloads, which stand between them in their order', async () => {
+    const config = await make({ maxVersions: 3 });
+    const path = await file('app.json', '{"f":0}');
+    await config.addFileSource(path);
+    for (let value = 1; value <= 6; value += 1) {
+      await config.set('a', value);
+      await writeFile(path, `{"f":${value}}`);
+      await config.reload();
+    }
+    await config.reload();
+    const history = await config.history();
+    expect(history.flatMap(({ version }) => version ?? [])).toEqual([6, 5, 4]);
+    expect(history.map(({ kind }) => kind)).toEqual(['reload', 'set', 'reload', 'set', 'reload', 'set']);
+    expect(history[0]).toMatchObject({ version: undefined, during: 6, source: path, paths: ['f'] });
+    expect(await config.rollback(4)).toBe(7);
+    expect([config.get('a'), config.get('f')]).toEqual([4, 6]);
+  });
+
+  it('roll back also past a path that the environment pins since', async () => {
+    const store = new MemoryConfigStore();
+    const before = await make({ store });
+    await before.setMany({ a: 1, b: 1 });
+    await before.setMany({ a: 2, b: 2 });
+    const pinned = await make({ store, env: { map: { A: 'a' }, variables: { A: 'env' } } });
+    expect(await failure(pinned.set('a', 3))).toMatchObject({ code: 'CONFIG_SHADOWED' });
+    expect(await pinned.rollback(1)).toBe(3);
+    expect([pinned.get('a'), pinned.get('b')]).toEqual(['env', 1]);
+    await eventually(() => before.get('a') === 1);
+  });
+
   it('roll back as a new version, and forward again', async () => {
     const config = await make({ defaults: { a: 0 } });
     await config.set('a', 1);
@@ -152,6 +183,49 @@ describe('callbacks', () => {
     ]);
     expect(seen).toEqual([2, 3]);
     expect(values).toEqual([[2, 1]]);
+  });
+
+  it('may set, unsubscribe and close in the middle of being told', async () => {
+    const config = await make();
+    const told: unknown[] = [];
+    const remove = config.subscribe('a', async (value) => {
+      told.push(['a', value]);
+      remove();
+      await config.set('b', value);
+    });
+    config.subscribe('b', (value) => {
+      told.push(['b', value]);
+      void config.close();
+    });
+    await config.set('a', 1);
+    await eventually(() => told.length === 2);
+    expect(told).toEqual([
+      ['a', 1],
+      ['b', 1],
+    ]);
+    expect(await failure(config.set('a', 2))).toMatchObject({ code: 'CONFIG_CLOSED' });
+    expect(config.get('a')).toBe(1);
+  });
+
+  it('are told at once when they ask for it, end with their signal, and leave nothing behind', async () => {
+    const config = await make({ defaults: { a: 1 } });
+    const told: unknown[] = [];
+    const controller = new AbortController();
+    config.subscribe('a', (value) => told.push(value), { immediate: true, signal: controller.signal });
+    expect(told).toEqual([1]);
+    await config.set('a', 2);
+    controller.abort();
+    await config.set('a', 3);
+    expect(told).toEqual([1, 2]);
+    for (let count = 0; count < 10_000; count += 1) config.subscribe('a', () => {})();
+    expect(config.stats().subscribers).toBe(0);
+    for (const bad of [undefined, 'x', 7] as never[]) {
+      expect(() => config.addChangeCallback(bad)).toThrow(
+        expect.objectContaining({ code: 'INVALID_OPTION' }),
+      );
+      expect(() => config.subscribe('a', bad)).toThrow(expect.objectContaining({ code: 'INVALID_OPTION' }));
+      expect(() => config.guard('a', bad)).toThrow(expect.objectContaining({ code: 'INVALID_OPTION' }));
+    }
   });
 
   it('that throw, reject or hang are counted and harm nobody', async () => {

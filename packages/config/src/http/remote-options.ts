@@ -18,6 +18,9 @@ export interface RemoteSourceOptions {
   readonly timeout?: Duration;
   /** Whether a start without the server, and without a copy of its document, goes on. @default false */
   readonly optional?: boolean;
-  /** Names whose variables `${NAME}` may read in this document; by default none is expanded. */
-  readonly interpolate?: boolean;
+  /**
+   * The variables that `${NAME}` may read in this document, or `true` for all. By default none is expanded: whoever writes
+   * the document could read every variable of the process into a value that is shown.
+   */
+  readonly interpolate?: boolean | readonly string[];
 }

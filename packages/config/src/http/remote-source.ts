@@ -1,4 +1,4 @@
-import { InvalidOptionError, sleep, toMilliseconds } from '@xiaoke/core';
+import { InvalidOptionError, sleep, toMilliseconds, withTimeout, type Clock } from '@xiaoke/core';
 import type { ChangeCause } from '../change.ts';
 import { ConfigError, ConfigSourceError } from '../errors.ts';
 import { formatOfContentType, formatOfFile, isConfigFormat, type ConfigFormat } from '../format.ts';
@@ -29,7 +29,7 @@ interface Resolved {
   readonly headers: RemoteHeaders;
   readonly format: ConfigFormat | undefined;
   readonly optional: boolean;
-  readonly interpolate: boolean;
+  readonly interpolate: boolean | ReadonlySet<string>;
 }
 
 /** Validates where and how the remote source is asked. */
@@ -46,8 +46,14 @@ export function resolveRemote(url: string | URL, options: RemoteSourceOptions): 
     headers: options.headers ?? {},
     format: options.format ?? formatOfFile(parsed.pathname),
     optional: options.optional ?? false,
-    interpolate: options.interpolate ?? false,
+    interpolate: checkInterpolate(options.interpolate ?? false),
   };
+}
+
+function checkInterpolate(value: unknown): boolean | ReadonlySet<string> {
+  if (typeof value === 'boolean') return value;
+  if (Array.isArray(value) && value.every((name) => typeof name === 'string')) return new Set<string>(value);
+  throw new InvalidOptionError('interpolate', 'must be true, false or a list of names');
 }
 
 /** The remote source: polled for as long as it is there, patient with a server that is not. */
@@ -162,7 +168,7 @@ export class RemoteSource {
     const { clock } = this.#options;
     const fetched = await fetchDocument({
       url,
-      headers: await headersOf(headers),
+      headers: await headersOf(headers, timeout, clock),
       validators: this.#validators,
       timeout,
       signal: this.#stop.signal,
@@ -197,10 +203,15 @@ export class RemoteSource {
   }
 }
 
-async function headersOf(headers: RemoteHeaders): Promise<Readonly<Record<string, string>>> {
+async function headersOf(
+  headers: RemoteHeaders,
+  timeout: number,
+  clock: Clock,
+): Promise<Readonly<Record<string, string>>> {
   if (typeof headers !== 'function') return headers;
   try {
-    return await headers();
+    const asked = Promise.resolve().then(headers);
+    return await withTimeout(asked, timeout, 'headers', { clock, ref: false });
   } catch {
     // What it threw may hold the credentials it was about to give.
     throw new RemoteProblem('HEADERS_FAILED');

@@ -1,6 +1,6 @@
 import { Background, sleep, withTimeout, type Clock, type Logger, type Random } from '@xiaoke/core';
 import type { RedisConnection, RedisLike } from '@xiaoke/core/redis';
-import type { StoreListener } from '../store.ts';
+import type { StoreListener, StoreNews } from '../store.ts';
 
 /** What a reader of the log needs. */
 export interface LogReaderOptions {
@@ -67,10 +67,13 @@ export class LogReader {
     const { signal } = this.#stop;
     for (let failures = 0; !signal.aborted;) {
       try {
-        await this.#read();
+        const news = await this.#read();
         if (failures > 0) listener.onAvailable();
+        // After a time without connection the log alone is not believed: it may have been cut, or be another.
+        listener.onHint(failures === 0 ? news : undefined);
         failures = 0;
-        listener.onHint();
+        // What came is passed on before more is asked for, which is a call into the kernel.
+        await turn();
       } catch (error) {
         if (signal.aborted) return;
         failures += 1;
@@ -82,21 +85,55 @@ export class LogReader {
     }
   }
 
-  async #read(): Promise<void> {
+  /** Waits for entries; gives the commits they tell, or `undefined` when there is anything else to look at. */
+  async #read(): Promise<readonly StoreNews[] | undefined> {
     const { clock, key } = this.#options;
     const command = this.#client.call('XREAD', 'BLOCK', BLOCK, 'STREAMS', key, this.#last);
     // A connection that is open and dead answers nothing, not even that the time is over.
     const reply = await withTimeout(command, BLOCK + ANSWER_GRACE, 'XREAD', { clock, ref: false });
-    const last = lastId(reply);
-    if (last !== undefined) this.#last = last;
+    const entries = entriesOf(reply);
+    this.#last = entries.at(-1)?.id ?? this.#last;
+    const news = entries.flatMap(({ fields }) => newsOf(fields) ?? []);
+    return news.length > 0 && news.length === entries.length ? news : undefined;
   }
 }
 
-/** The id of the newest entry of an XREAD reply: `[[key, [[id, fields], ...]]]`. */
-function lastId(reply: unknown): string | undefined {
-  const streams: unknown = Array.isArray(reply) ? reply[0] : undefined;
-  const entries: unknown = Array.isArray(streams) ? streams[1] : undefined;
-  const entry: unknown = Array.isArray(entries) ? entries.at(-1) : undefined;
-  const id: unknown = Array.isArray(entry) ? entry[0] : undefined;
-  return typeof id === 'string' ? id : undefined;
+function turn(): Promise<void> {
+  return new Promise((resolve) => {
+    setImmediate(resolve);
+  });
+}
+
+interface LogEntry {
+  readonly id: string;
+  readonly fields: ReadonlyMap<string, string>;
+}
+
+/**
+ * The entries of an XREAD reply: `[[key, [[id, [field, value, ...]], ...]]]` by RESP2 and by ioredis 5, and one level less
+ * by RESP3, where it is a map; nothing when the time was over.
+ */
+function entriesOf(reply: unknown): LogEntry[] {
+  const [first, second] = itemsOf(reply);
+  const entries = itemsOf(Array.isArray(first) ? itemsOf(first)[1] : second);
+  return entries.map((entry) => {
+    const [id, list] = itemsOf(entry);
+    const texts = itemsOf(list).map(String);
+    const pairs = Array.from({ length: texts.length / 2 }, (_, index) => [
+      texts[index * 2] ?? '',
+      texts[index * 2 + 1] ?? '',
+    ]);
+    return { id: String(id), fields: new Map(pairs as [string, string][]) };
+  });
+}
+
+function itemsOf(value: unknown): readonly unknown[] {
+  return Array.isArray(value) ? value : [];
+}
+
+function newsOf(fields: ReadonlyMap<string, string>): StoreNews | undefined {
+  const [digest, on, document] = [fields.get('digest'), fields.get('on'), fields.get('document')];
+  if (digest === undefined || on === undefined || document === undefined) return undefined;
+  const follows = { version: Number(fields.get('follows')), digest: on };
+  return { follows, version: Number(fields.get('version')), digest, document };
 }

@@ -36,6 +36,8 @@ const CANARY_REPORT = new RedisScript(canaryReportScript.source);
 
 const LOG_LENGTH = 256;
 const REQUEST_SECONDS = 3_600;
+// The log tells documents up to here; with its length, this bounds what it takes in Redis to 4 MiB.
+const TOLD_LENGTH = 16_384;
 
 /** What a store on Redis needs. */
 export interface RedisStoreOptions {
@@ -95,6 +97,8 @@ export class RedisConfigStore implements ConfigStore {
   async commit(request: CommitRequest): Promise<CommitOutcome> {
     const { expected, document, digest, trail, meta, maxVersions } = request;
     const version = request.version ?? expected.version + 1;
+    // What is put back has a trail of its own, which is read with the head.
+    const told = request.version === undefined && document.length <= TOLD_LENGTH;
     const reply = await this.#script(
       'commit',
       COMMIT,
@@ -110,6 +114,7 @@ export class RedisConfigStore implements ConfigStore {
         maxVersions,
         LOG_LENGTH,
         REQUEST_SECONDS,
+        told ? '1' : '0',
       ],
     );
     const [committed, current = '0'] = texts(reply);
