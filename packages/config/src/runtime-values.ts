@@ -50,8 +50,9 @@ export class RuntimeValues {
     return [...this.#values.keys()].sort();
   }
 
+  /** In the order of their paths, so that the keys of a snapshot stand in the same order in every process. */
   get overrides(): readonly Override[] {
-    return [...this.#values.values()];
+    return this.paths.flatMap((path) => this.#values.get(path) ?? []);
   }
 
   /** The value set at or around `parts`; `undefined` when there is none. */
