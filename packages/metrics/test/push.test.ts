@@ -79,12 +79,16 @@ describe('remote write', () => {
     receiver.answer = ({ headers, body }) => {
       if (down) return { status: 503 };
       const { host: _host, connection: _connection, 'content-length': _length, ...rest } = headers;
-      const sent = fetch(`${prometheus.url}/api/v1/write`, {
-        method: 'POST',
-        headers: rest as Record<string, string>,
-        body: new Uint8Array(body),
-      });
-      forwarded.push(sent.then(({ status }) => status));
+      const write = async (): Promise<number> => {
+        const answer = await fetch(`${prometheus.url}/api/v1/write`, {
+          method: 'POST',
+          headers: rest as Record<string, string>,
+          body: new Uint8Array(body),
+        });
+        return answer.status;
+      };
+      // In the order in which they came.
+      forwarded.push((forwarded.at(-1) ?? Promise.resolve(0)).then(write));
       return {};
     };
     const writer = remoteWrite(metrics, { url: receiver.url, interval: 100 });
