@@ -14,7 +14,14 @@ import { measuring, type MeasureOptions } from './decorators.ts';
 import type * as define from './definitions.ts';
 import { createHandler, type MetricsHandler } from './exposition/handler.ts';
 import { CONTENT_TYPES, negotiate, type Format } from './exposition/negotiate.ts';
-import { collectAll, defaultLabels, renderPieces } from './exposition/scrape.ts';
+import {
+  COLLECT,
+  CONTEXT,
+  collectAll,
+  defaultLabels,
+  renderPieces,
+  type Collected,
+} from './exposition/scrape.ts';
 import { fastifyPlugin, type FastifyPlugin } from './http/fastify.ts';
 import {
   expressRoute,
@@ -42,6 +49,7 @@ const HOOKS = Symbol.for('xiaoke.metrics.hooks');
 
 class DefaultCollector implements MetricsCollector {
   readonly registry: Registry;
+  readonly [CONTEXT]: FamilyContext;
   readonly #options: ResolvedOptions;
   readonly #hooks: CollectHooks;
   readonly #instruments: InstrumentSet;
@@ -63,7 +71,8 @@ class DefaultCollector implements MetricsCollector {
       logger,
       onError: (name) => this.#self?.collectFailed(name),
     });
-    this.#instruments = new InstrumentSet(this.#options, this.#context(), this.#hooks);
+    this[CONTEXT] = this.#makeContext();
+    this.#instruments = new InstrumentSet(this.#options, this[CONTEXT], this.#hooks);
     if (this.#options.selfMetrics) this.#self = selfMetrics(this.#instruments, this.#hooks, registry);
   }
 
@@ -242,8 +251,12 @@ class DefaultCollector implements MetricsCollector {
   }
 
   async snapshot(): Promise<readonly MetricSnapshot[]> {
+    return snapshotOf(await this[COLLECT](), defaultLabels(this.registry));
+  }
+
+  [COLLECT](): Promise<readonly Collected[]> {
     this.#exemplars.refresh();
-    return snapshotOf(await collectAll(this.registry, this.#hooks), defaultLabels(this.registry));
+    return collectAll(this.registry, this.#hooks);
   }
 
   reset(): void {
@@ -290,8 +303,7 @@ class DefaultCollector implements MetricsCollector {
   async *#pieces(format: Format): AsyncGenerator<string | Buffer, void, undefined> {
     const started = performance.now();
     this.#scrapes += 1;
-    this.#exemplars.refresh();
-    const collected = await collectAll(this.registry, this.#hooks);
+    const collected = await this[COLLECT]();
     yield* renderPieces(collected, format, defaultLabels(this.registry));
     this.#self?.scraped((performance.now() - started) / 1_000);
   }
@@ -301,7 +313,7 @@ class DefaultCollector implements MetricsCollector {
     return metrics.map((metric) => familyOf(metric)).filter((family) => family !== undefined);
   }
 
-  #context(): FamilyContext {
+  #makeContext(): FamilyContext {
     const { constLabels, clock, invalid } = this.#options;
     return {
       pages: new ValuePages(),

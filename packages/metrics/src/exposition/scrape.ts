@@ -1,6 +1,6 @@
 import type { Registry } from 'prom-client';
 import type { CollectHooks } from '../collect-hooks.ts';
-import type { Family } from '../instruments/family.ts';
+import type { Family, FamilyContext } from '../instruments/family.ts';
 import type { GaugeFamily } from '../instruments/gauge.ts';
 import { familyOf } from '../instruments/registry-metric.ts';
 import { ProtoWriter } from '../proto-writer.ts';
@@ -32,6 +32,23 @@ export async function collectAll(registry: Registry, hooks: CollectHooks): Promi
     return isForeignMetric(foreign) ? { foreign } : undefined;
   });
   return (await Promise.all(collected)).filter((one) => one !== undefined);
+}
+
+/** How a collector gives what it collected to other parts of this package, of another copy too. */
+export const COLLECT: unique symbol = Symbol.for('xiaoke.metrics.collect');
+
+/** Everything that a collector has, up to date. */
+export async function collectFrom(collector: object): Promise<readonly Collected[]> {
+  const own = collector as { [COLLECT]?(): Promise<readonly Collected[]> };
+  return (await own[COLLECT]?.()) ?? [];
+}
+
+/** Under it a collector keeps what its instruments share. */
+export const CONTEXT: unique symbol = Symbol.for('xiaoke.metrics.context');
+
+/** What the instruments of a collector share. */
+export function contextOf(collector: object): FamilyContext | undefined {
+  return (collector as { readonly [CONTEXT]?: FamilyContext })[CONTEXT];
 }
 
 /** The default labels a prom-client registry puts on its metrics. */

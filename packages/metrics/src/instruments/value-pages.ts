@@ -5,6 +5,9 @@ export interface Slots {
 }
 
 const PAGE_SLOTS = 1_024;
+// Slots of shared memory that were given back rest until so many others were, since a reader in another thread may not
+// know yet.
+const RESTING = 1_024;
 
 /**
  * Hands out number slots from large arrays, since a typed array of its own would cost a series 200 bytes. The pages of a
@@ -22,7 +25,8 @@ export class ValuePages {
 
   /** Takes `count` slots, all zero. */
   allocate(count: number): Slots {
-    const reused = this.#free.get(count)?.pop();
+    const free = this.#free.get(count) ?? [];
+    const reused = this.#shared ? (free.length > RESTING ? free.shift() : undefined) : free.pop();
     if (reused !== undefined) {
       reused.page.fill(0, reused.offset, reused.offset + count);
       return reused;

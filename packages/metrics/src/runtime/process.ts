@@ -1,9 +1,14 @@
 import { readFile, readdir } from 'node:fs/promises';
 import { getHeapSpaceStatistics } from 'node:v8';
+import { isMainThread } from 'node:worker_threads';
 import type { RuntimeContext } from './runtime.ts';
 
-/** CPU, memory, file descriptors and start time of the process, under prom-client's names. */
+/**
+ * CPU, memory, file descriptors and start time of the process, under prom-client's names. They are the main thread's to
+ * tell: every thread would see the same.
+ */
 export function processMetrics({ collector, counter, clock, signal }: RuntimeContext): void {
+  if (!isMainThread) return;
   counter('process_cpu_user_seconds_total', 'User CPU time.', () => process.cpuUsage().user / 1e6);
   counter('process_cpu_system_seconds_total', 'System CPU time.', () => process.cpuUsage().system / 1e6);
   counter('process_cpu_seconds_total', 'User and system CPU time.', () => {
