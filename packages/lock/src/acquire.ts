@@ -27,75 +27,76 @@ export interface Wish {
   readonly permits?: Permits;
 }
 
+const NO_FRAMES: readonly Frame[] = [];
 /** How long a time-out error may look for the holder's name, in milliseconds. */
 const INSPECT_TIMEOUT = 250;
 
 /** One acquisition, from the call to the lock. */
-export class Acquisition implements TimelineEntry {
+export class Acquisition extends Attempt implements TimelineEntry {
   dueAt = 0;
   heapIndex = -1;
-  readonly #engine: LockEngine;
   readonly #wish: Wish;
   readonly #type: HeldType;
   readonly #parent: Frame | undefined;
   /** From the inside out: what `within` names first, then what the caller runs in. */
   readonly #frames: readonly Frame[];
-  readonly #attempt: Attempt;
   readonly #started: number;
   #waited = false;
   #busyKey: string | undefined;
 
   constructor(engine: LockEngine, wish: Wish) {
     const { config } = wish;
-    this.#engine = engine;
-    this.#wish = wish;
-    this.#type = wish.permits === undefined ? config.type : 'permits';
     const ambient = currentFrame();
     const named = config.within === undefined ? undefined : frameOf(config.within, engine);
+    const frames =
+      named === undefined && ambient === undefined
+        ? NO_FRAMES
+        : [...framesFrom(named), ...framesFrom(ambient)];
+    super(engine, config, frames === NO_FRAMES ? undefined : heldBy(engine, frames));
+    this.#wish = wish;
+    this.#type = wish.permits === undefined ? config.type : 'permits';
     this.#parent = named ?? ambient;
-    this.#frames = this.#parent === undefined ? [] : [...framesFrom(named), ...framesFrom(ambient)];
+    this.#frames = frames;
     this.#started = engine.clock.monotonic();
-    this.#attempt = new Attempt(engine.nextId(), config, heldBy(engine, this.#frames), engine.clock.now());
   }
 
   /** Resolves to `undefined` when it is busy and the wait is 0. */
   async run(): Promise<HeldLock | undefined> {
     const { config, keys } = this.#wish;
-    if (this.#engine.closed) throw new LockManagerClosedError();
+    if (this.engine.closed) throw new LockManagerClosedError();
     if (config.signal?.aborted) throw this.#counted(new LockAbortedError(keys, config.signal.reason));
-    this.#engine.attempts.add(this.#attempt);
-    const off = onAbort(config.signal, (reason) => this.#attempt.fail(new LockAbortedError(keys, reason)));
+    this.engine.attempts.add(this);
+    const off =
+      config.signal === undefined
+        ? undefined
+        : onAbort(config.signal, (reason) => this.fail(new LockAbortedError(keys, reason)));
     this.#arm();
     try {
-      const parts = keys.length === 1 ? await this.#one(keys[0] ?? '') : await this.#all();
+      const [only = ''] = keys;
+      const part = keys.length === 1 ? await this.#wait(only, false) : undefined;
+      const parts = keys.length > 1 ? await this.#all() : part && [part];
       return parts === undefined ? this.#busy() : this.#acquired(parts);
     } catch (error) {
       throw this.#counted(error);
     } finally {
-      off();
-      this.#engine.waits.cancel(this);
-      this.#engine.leases.cancel(this);
-      this.#engine.attempts.delete(this.#attempt);
-      if (this.#waited) this.#engine.statistics.waiting(config.name, this.#type, -1);
-      if (this.#attempt.suspected) await this.#engine.detector?.withdraw(this.#attempt);
+      off?.();
+      this.engine.waits.cancel(this);
+      this.engine.leases.cancel(this);
+      this.engine.attempts.delete(this);
+      if (this.#waited) this.engine.statistics.waiting(config.name, this.#type, -1);
+      if (this.suspected) await this.engine.detector?.withdraw(this);
     }
   }
 
   /** The time to wait is over. */
   onDue(): void {
-    const waiting = this.#attempt.current;
+    const waiting = this.current;
     if (waiting !== undefined) {
-      this.#engine.background(
+      this.engine.background(
         async () => waiting.fail(await this.#explain(waiting)),
         'explain a lock time-out',
       );
     }
-  }
-
-  /** A single key. */
-  async #one(key: string): Promise<Part[] | undefined> {
-    const part = await this.#wait(key, false);
-    return part === undefined ? undefined : [part];
   }
 
   /**
@@ -112,7 +113,7 @@ export class Acquisition implements TimelineEntry {
           return undefined;
         }
         parts.push(part);
-        this.#attempt.held.push(part);
+        this.held = [...this.held, part];
       }
       await this.#levelTokens(parts);
       return parts;
@@ -124,7 +125,7 @@ export class Acquisition implements TimelineEntry {
 
   /** One token for several keys: larger than every earlier one of each, and every later one shall be larger. */
   async #levelTokens(parts: readonly Part[]): Promise<void> {
-    const { backend, bounded } = this.#engine;
+    const { backend, bounded } = this.engine;
     for (const part of parts) part.hold.sealed = true;
     if (backend.tokensAreGlobal) return;
     const largest = Math.max(...parts.map((part) => part.token));
@@ -137,16 +138,15 @@ export class Acquisition implements TimelineEntry {
     const { config, permits } = this.#wish;
     const resource: Resource = { kind: permits === undefined ? 'lock' : 'semaphore', key };
     const outer = permits === undefined ? this.#outer(key) : undefined;
-    const waiting = new Waiting(resource, this.#attempt);
-    waiting.onBlocked = () => this.#onBlocked();
+    const waiting = new Waiting(resource, this);
     if (outer !== undefined) {
-      this.#engine.statistics.count('reentry', config.name);
+      this.engine.statistics.count('reentry', config.name);
       const queued = ReentrySlot.of(outer).enter(waiting, config.type === LockType.SHARED);
-      if (queued) this.#engine.blocked(waiting);
-    } else if (permits !== undefined) askAlone(this.#engine, waiting, 'permits', permits);
-    else if (config.type === LockType.SHARED) askAlone(this.#engine, waiting, 'shared');
-    else if (several || config.fair || config.priority !== 0) askAlone(this.#engine, waiting, 'exclusive');
-    else if (this.#engine.queueOf(resource).enter(waiting)) this.#engine.blocked(waiting);
+      if (queued) this.engine.blocked(waiting);
+    } else if (permits !== undefined) askAlone(this.engine, waiting, 'permits', permits);
+    else if (config.type === LockType.SHARED) askAlone(this.engine, waiting, 'shared');
+    else if (several || config.fair || config.priority !== 0) askAlone(this.engine, waiting, 'exclusive');
+    else if (this.engine.queueOf(resource).enter(waiting)) this.engine.blocked(waiting);
     this.#busyKey = key;
     return waiting.promise;
   }
@@ -157,7 +157,7 @@ export class Acquisition implements TimelineEntry {
     for (const frame of this.#frames) {
       const { lock } = frame;
       const part =
-        lock.engine === this.#engine ? lock.parts.find((own) => own.resource.key === key) : undefined;
+        lock.engine === this.engine ? lock.parts.find((own) => own.resource.key === key) : undefined;
       if (part === undefined || part.resource.kind !== 'lock' || lock.remainingMs() <= 0) continue;
       const both = lock.type === LockType.SHARED;
       if (
@@ -168,67 +168,68 @@ export class Acquisition implements TimelineEntry {
         return part;
       }
       // It would wait for itself.
-      const owner = this.#wish.config.owner || this.#engine.processId;
+      const owner = this.#wish.config.owner || this.engine.processId;
       throw new DeadlockError([{ key, waitsFor: key, owner }]);
     }
     return undefined;
   }
 
-  #onBlocked(): void {
+  override onBlocked(): void {
     if (this.#waited) return;
     this.#waited = true;
     // From here on the wait keeps the process alive.
     if (this.heapIndex >= 0) {
       const { dueAt } = this;
-      this.#engine.leases.cancel(this);
-      this.#engine.waits.schedule(this, dueAt);
+      this.engine.leases.cancel(this);
+      this.engine.waits.schedule(this, dueAt);
     }
-    this.#engine.statistics.waiting(this.#wish.config.name, this.#type, 1);
+    this.engine.statistics.waiting(this.#wish.config.name, this.#type, 1);
   }
 
   #acquired(parts: Part[]): HeldLock {
     const { config } = this.#wish;
     const lock = new HeldLock({
-      engine: this.#engine,
+      engine: this.engine,
       parts,
+      keys: this.#wish.keys,
       type: this.#type,
       config,
       parent: this.#parent,
     });
     this.#count('acquired');
     // Closed while it waited, or lost in the same moment.
-    if (this.#engine.closed) {
-      this.#engine.background(() => lock.release(), 'release a lock that came too late');
+    if (this.engine.closed) {
+      this.engine.background(() => lock.release(), 'release a lock that came too late');
       throw new LockManagerClosedError();
     }
     return lock;
   }
 
   #busy(): undefined {
-    this.#engine.statistics.count('busy');
+    this.engine.statistics.count('busy');
     return undefined;
   }
 
   #arm(): void {
     const { config } = this.#wish;
     if (config.wait === Infinity) return;
-    const limit = config.wait > 0 ? config.wait : this.#engine.options.commandTimeout;
+    const limit = config.wait > 0 ? config.wait : this.engine.options.commandTimeout;
     // One that finds the lock free never needs a system timer; see #onBlocked for the others.
-    this.#engine.leases.schedule(this, this.#started + limit);
+    this.engine.leases.schedule(this, this.#started + limit);
   }
 
   #waitedMs(): number {
-    return this.#engine.clock.monotonic() - this.#started;
+    return this.engine.clock.monotonic() - this.#started;
   }
 
   /** Why the wait ended without the lock. */
   async #explain(waiting: Waiting): Promise<Error> {
     const { resource } = waiting;
     const waitedMs = Math.round(this.#waitedMs());
-    const { position } = waiting.place();
+    const position = waiting.host?.positionOf(waiting) ?? 0;
     try {
-      const { holders } = await this.#engine.bounded.run(
-        () => this.#engine.backend.inspect(resource),
+      const { holders } = await this.engine.bounded.run(
+        () => this.engine.backend.inspect(resource),
         'inspection',
         INSPECT_TIMEOUT,
       );
@@ -260,7 +261,7 @@ export class Acquisition implements TimelineEntry {
   async throwBusy(): Promise<never> {
     const key = this.#busyKey ?? '';
     const resource: Resource = { kind: this.#wish.permits === undefined ? 'lock' : 'semaphore', key };
-    throw this.#counted(await this.#explain(new Waiting(resource, this.#attempt)));
+    throw this.#counted(await this.#explain(new Waiting(resource, this)));
   }
 
   #counted<E>(error: E): E {
@@ -270,7 +271,7 @@ export class Acquisition implements TimelineEntry {
 
   #count(outcome: AcquireOutcome): void {
     const end = { outcome, waitedMs: this.#waitedMs(), waited: this.#waited };
-    this.#engine.statistics.ended(this.#wish.config.name, this.#type, end);
+    this.engine.statistics.ended(this.#wish.config.name, this.#type, end);
   }
 }
 
@@ -292,7 +293,7 @@ function heldBy(engine: LockEngine, frames: readonly Frame[]): Part[] {
 function frameOf(within: unknown, engine: LockEngine): Frame {
   if (within instanceof HeldLock && within.engine === engine) {
     within.assertHeld();
-    return within.explicitFrame;
+    return within.frame(true);
   }
   throw new InvalidOptionError('within', 'must be a lock of the same manager');
 }

@@ -1,31 +1,35 @@
+import type { LockEngine } from './engine.ts';
 import type { Resource } from './backend.ts';
 import type { ResolvedConfig } from './options.ts';
 import type { Part } from './part.ts';
 
-/** What a wait can tell about itself when it times out. */
-export interface WaitPlace {
-  /** 1 is next; 0 is unknown. */
-  readonly position: number;
-}
+const NO_PARTS: readonly Part[] = [];
 
 /** One call that acquires: it may wait for several resources, one after the other. */
 export class Attempt {
-  readonly id: string;
+  readonly engine: LockEngine;
   readonly config: ResolvedConfig;
   /** What the caller holds already, and will not release before this has ended. */
-  readonly held: Part[];
-  /** By the wall clock; for the choice of a victim only. */
+  held: readonly Part[];
+  /** By the wall clock; for the choice of a victim and for inspections only. */
   readonly since: number;
   /** What it waits for now. */
   current: Waiting | undefined;
   /** Whether the deadlock detector looks at it. */
   suspected = false;
+  #id: string | undefined;
 
-  constructor(id: string, config: ResolvedConfig, held: Part[], since: number) {
-    this.id = id;
+  constructor(engine: LockEngine, config: ResolvedConfig, held: readonly Part[] = NO_PARTS) {
+    this.engine = engine;
     this.config = config;
     this.held = held;
-    this.since = since;
+    this.since = engine.clock.now();
+  }
+
+  /** Made when somebody asks: most attempts end before anybody does. */
+  get id(): string {
+    this.#id ??= this.engine.nextId();
+    return this.#id;
   }
 
   /** Whether it may wait at all. */
@@ -33,10 +37,23 @@ export class Attempt {
     return this.config.wait > 0;
   }
 
+  /** It turned out that it has to wait. */
+  onBlocked(): void {}
+
   /** Ends the current wait. */
   fail(error: unknown): void {
     this.current?.fail(error);
   }
+}
+
+/** Where a wait stands. */
+export interface WaitHost {
+  /** Those who have what it waits for, as far as this process knows. */
+  blockersOf(waiting: Waiting): Iterable<Part>;
+  /** Its place: 1 is next; 0 is unknown. */
+  positionOf(waiting: Waiting): number;
+  /** It has failed, and does not want it any more. */
+  onLeft(waiting: Waiting): void;
 }
 
 /** One attempt's wait for one resource; it ends exactly once. */
@@ -46,15 +63,9 @@ export class Waiting {
   /** Resolves to `undefined` when it was busy and the attempt is not patient. */
   readonly promise: Promise<Part | undefined>;
   done = false;
-  /** Takes it out of whatever queue it stands in. */
-  leave: () => void = () => {};
-  /** Those who have what it waits for, as far as this process knows. */
-  blockers: () => Iterable<Part> = () => [];
-  /** Called when it turns out that it has to wait. */
-  onBlocked: () => void = () => {};
-  place: () => WaitPlace = () => ({ position: 0 });
-  #resolve: (part: Part | undefined) => void = () => {};
-  #reject: (error: unknown) => void = () => {};
+  host: WaitHost | undefined;
+  #resolve: ((part: Part | undefined) => void) | undefined;
+  #reject: ((error: unknown) => void) | undefined;
 
   constructor(resource: Resource, attempt: Attempt) {
     this.resource = resource;
@@ -70,7 +81,7 @@ export class Waiting {
   grant(part: Part): boolean {
     if (this.done) return false;
     this.#end();
-    this.#resolve(part);
+    this.#resolve?.(part);
     return true;
   }
 
@@ -78,19 +89,19 @@ export class Waiting {
   refuse(): void {
     if (this.done) return;
     this.#end();
-    this.#resolve(undefined);
+    this.#resolve?.(undefined);
   }
 
   fail(error: unknown): void {
     if (this.done) return;
     this.#end();
-    this.leave();
-    this.#reject(error);
+    this.host?.onLeft(this);
+    this.#reject?.(error);
   }
 
   #end(): void {
     this.done = true;
     if (this.attempt.current === this) this.attempt.current = undefined;
-    for (const part of this.attempt.held) part.waits.delete(this);
+    for (const part of this.attempt.held) part.waits?.delete(this);
   }
 }

@@ -40,8 +40,6 @@ export interface HoldRequest extends HoldRef {
 export interface Asking {
   /** Whether to join the queue when it is busy. */
   readonly queue: boolean;
-  /** Whether this is the first question and nothing speaks against its being free. */
-  readonly fresh: boolean;
 }
 
 /** The hold is ours. */
@@ -146,6 +144,34 @@ export interface BackendListener {
   onChanged(resource: Resource): void;
 }
 
+/** A request on the short way; it is told exactly once. */
+export interface Taker {
+  readonly request: HoldRequest;
+  /** @param token - the first of `block` tokens; 0 when it was not free: ask the long way */
+  onTaken(token: number, from: Instant): void;
+  onTakeFailed(error: unknown): void;
+}
+
+/** A release on the short way; it is told exactly once. */
+export interface Leaver {
+  readonly hold: HoldRef;
+  /** @param state - 1 released, 0 not held, 2 somebody waits: release it the long way */
+  onLeft(state: number): void;
+  onLeaveFailed(error: unknown): void;
+}
+
+/**
+ * The short way for exclusive locks that nobody else wants, with callbacks instead of a promise for each step. What one
+ * turn of the event loop asks may be sent together, before any input or timer.
+ */
+export interface ShortWay {
+  /** @param alone - whether nothing else is going on, so that it is sent at once */
+  take(taker: Taker, alone: boolean): void;
+  leave(leaver: Leaver, alone: boolean): void;
+  /** Resolves when what was asked so far was sent; `undefined` when it was sent already. */
+  readonly sent: Promise<void> | undefined;
+}
+
 /**
  * Where holds are kept. Invariants that every backend keeps:
  *
@@ -160,6 +186,8 @@ export interface LockBackend {
   readonly kind: 'memory' | 'redis' | 'quorum';
   /** Whether a new token is larger than all earlier ones of *every* key, not only of the same one. */
   readonly tokensAreGlobal: boolean;
+  /** Absent when there is none. */
+  readonly shortWay?: ShortWay | undefined;
   start(processId: string, listener: BackendListener): Promise<void>;
   acquire(request: HoldRequest, asking: Asking): Promise<Grant | Busy>;
   /** Leaves the queue, and gives back a grant that was already made. */

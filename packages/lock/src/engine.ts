@@ -13,12 +13,13 @@ import type { Attempt, Waiting } from './attempt.ts';
 import { Bounded } from './bounded.ts';
 import type { DeadlockDetector } from './deadlock/detector.ts';
 import type { LockLostError, LostReason } from './errors.ts';
-import { Hold, marginOf } from './hold.ts';
+import { Hold, marginOf, type HoldOwner } from './hold.ts';
 import { KeyQueue } from './key-queue.ts';
 import { LeaseKeeper } from './lease-keeper.ts';
 import type { Lock } from './lock.ts';
 import type { ResolvedConfig, ResolvedOptions } from './options.ts';
 import type { Part } from './part.ts';
+import { Release } from './release.ts';
 import type { RemoteRequest } from './remote-request.ts';
 import type { Solo } from './solo.ts';
 import type { LockStatistics, LockEvent } from './statistics.ts';
@@ -35,7 +36,7 @@ export interface EngineParts {
  * What one manager knows: its holds, its open requests, its queues; and what it does to the backend. It is the only one
  * that the backend talks to.
  */
-export class LockEngine implements BackendListener {
+export class LockEngine implements BackendListener, HoldOwner {
   /** Host, process and a random part; readable, since errors and inspections show it. */
   readonly processId: string;
   readonly backend: LockBackend;
@@ -50,6 +51,8 @@ export class LockEngine implements BackendListener {
   readonly requests: Map<string, RemoteRequest> = new Map();
   readonly holds: Map<string, Hold> = new Map();
   readonly attempts: Set<Attempt> = new Set();
+  /** Releases that were sent and not answered. */
+  readonly releases: Set<Release> = new Set();
   /** Upgrades that wait; a grant makes them look. */
   readonly upgrades: Map<string, { ask(): void }> = new Map();
   detector: DeadlockDetector | undefined;
@@ -80,6 +83,11 @@ export class LockEngine implements BackendListener {
       onRenewed: (hold) => statistics.renewed(hold.label, 'ok'),
       onRenewalFailed: (hold) => statistics.renewed(hold.label, 'error'),
     });
+  }
+
+  /** Whether there is next to nothing that a question could be sent together with. */
+  get alone(): boolean {
+    return this.attempts.size <= 1 && this.holds.size <= 1;
   }
 
   nextId(): string {
@@ -141,8 +149,7 @@ export class LockEngine implements BackendListener {
 
   /** A grant becomes a hold. It is not watched before {@link begin}. */
   adopt(request: HoldRequest, grant: Grant): Hold {
-    const hold = new Hold(request, grant, this.clock);
-    hold.onOver = (reason) => this.#onOver(hold, reason);
+    const hold = new Hold(request, grant, this);
     this.holds.set(hold.holdId, hold);
     // A pushed grant has a short lease, in case that nobody is there to take it.
     if (grant.lease < request.lease) this.background(() => this.refresh(hold, 0), 'claim a lock');
@@ -178,20 +185,20 @@ export class LockEngine implements BackendListener {
     return renewal.token;
   }
 
-  /** Releases `hold`. Resolves `false` when it was over already, or when nobody confirmed it in time. */
-  giveUp(hold: Hold): Promise<boolean> {
-    if (hold.over !== undefined) return Promise.resolve(false);
-    hold.over = 'released';
-    this.#forget(hold);
-    return this.bounded
-      .run(() => this.backend.release(hold, hold.contended), 'release')
-      .then(undefined, () => {
-        this.background(
-          () => this.#insist(() => this.backend.release(hold), hold.lease),
-          'release a lock again',
-        );
-        return false;
-      });
+  /** Releases `hold`, unless it is over already. */
+  giveUp(hold: Hold): Release {
+    const release = new Release(this, hold);
+    if (hold.over === undefined) {
+      hold.over = 'released';
+      this.#forget(hold);
+      release.start(this.alone);
+    }
+    return release;
+  }
+
+  /** The answer to a release did not come: it is asked for until the lease has ended anyway. */
+  releaseAgain(hold: Hold): void {
+    this.background(() => this.#insist(() => this.backend.release(hold), hold.lease), 'release a lock again');
   }
 
   /** Takes `hold` from its user, for the end of the manager. */
@@ -221,7 +228,7 @@ export class LockEngine implements BackendListener {
 
   blocked(waiting: Waiting): void {
     if (waiting.done) return;
-    waiting.onBlocked();
+    waiting.attempt.onBlocked();
     this.detector?.blocked(waiting);
   }
 
@@ -240,7 +247,7 @@ export class LockEngine implements BackendListener {
     const hold = this.holds.get(holdId);
     if (hold === undefined) return;
     hold.contended = true;
-    hold.onContended(urgent);
+    hold.user?.onContended(urgent);
   }
 
   onRevoked(holdId: string): void {
@@ -259,20 +266,20 @@ export class LockEngine implements BackendListener {
     for (const listener of this.#watchers.get(resource.key) ?? []) listener();
   }
 
-  /** Waits for what runs in the background. */
+  /** Waits for releases and what else runs in the background. */
   settled(timeout: number): Promise<boolean> {
+    this.background(() => Promise.all([...this.releases].map((release) => release.result())), 'release');
     return this.#background.settled(timeout);
   }
 
-  #onOver(hold: Hold, reason: LostReason): void {
+  keep(hold: Hold): void {
+    this.#keeper.onDue(hold);
+  }
+
+  onOver(hold: Hold, reason: LostReason): void {
     this.#forget(hold);
     // Nobody relies on it any more; others need not wait for the rest of the lease.
-    if (reason === 'expired' || reason === 'connection' || reason === 'max-hold') {
-      this.background(
-        () => this.#insist(() => this.backend.release(hold), hold.lease),
-        'release a lost lock',
-      );
-    }
+    if (reason === 'expired' || reason === 'connection' || reason === 'max-hold') this.releaseAgain(hold);
   }
 
   #forget(hold: Hold): void {

@@ -4,7 +4,7 @@ import { DeadlockError, LockLostError, UnsupportedError, type LostReason } from 
 import type { Lock } from './lock.ts';
 import { LockType, type HeldType } from './lock-type.ts';
 import { MIN_TTL, type LockConfig, type ResolvedConfig } from './options.ts';
-import type { Part } from './part.ts';
+import type { Part, PartUser } from './part.ts';
 import { NestedPart } from './reentry.ts';
 import { runInFrame, type Frame } from './scope.ts';
 import { Solo } from './solo.ts';
@@ -14,20 +14,19 @@ import { upgradeHold } from './upgrade.ts';
 /** What a lock is made from. */
 export interface HeldLockParts {
   readonly engine: LockEngine;
-  readonly parts: Part[];
+  readonly parts: readonly Part[];
+  readonly keys: readonly string[];
   readonly type: HeldType;
   readonly config: ResolvedConfig;
   readonly parent: Frame | undefined;
 }
 
 /** The {@link Lock} that callers get: one or several parts that are held and released together. */
-export class HeldLock implements Lock {
+export class HeldLock implements Lock, PartUser {
   readonly keys: readonly string[];
   readonly engine: LockEngine;
   readonly parts: readonly Part[];
-  /** The frame of code that runs inside it. */
-  readonly frame: Frame;
-  readonly explicitFrame: Frame;
+  readonly #parent: Frame | undefined;
   fencingToken: number;
   readonly #config: ResolvedConfig;
   readonly #since: number;
@@ -36,18 +35,21 @@ export class HeldLock implements Lock {
   #lost: LockLostError | undefined;
   #released = false;
 
-  constructor({ engine, parts, type, config, parent }: HeldLockParts) {
+  constructor({ engine, parts, keys, type, config, parent }: HeldLockParts) {
     this.engine = engine;
     this.parts = parts;
-    this.keys = parts.map((part) => part.resource.key);
-    this.frame = { lock: this, parent, explicit: false };
-    this.explicitFrame = { lock: this, parent, explicit: true };
-    this.fencingToken = Math.max(...parts.map((part) => part.token));
+    this.keys = keys;
+    this.#parent = parent;
     this.#type = type;
     this.#config = config;
     this.#since = engine.clock.monotonic();
-    const onLost = (error: LockLostError): void => this.#onLost(error.reason);
-    for (const part of parts) part.onLost = onLost;
+    this.fencingToken = largestToken(parts);
+    for (const part of parts) part.user = this;
+  }
+
+  /** The frame of code that runs inside it, entered by its callback or, `explicit`, by `run` or `within`. */
+  frame(explicit: boolean): Frame {
+    return { lock: this, parent: this.#parent, explicit };
   }
 
   get type(): HeldType {
@@ -98,18 +100,20 @@ export class HeldLock implements Lock {
     return released.every(Boolean);
   }
 
-  /** Releases it, and resolves when that was sent; whatever it takes after that is done in the background. */
-  releaseSent(): Promise<void> {
-    const released = this.release();
-    this.engine.background(() => released, 'release a lock');
-    // What the backend sends in this turn of the event loop goes out before this.
-    return new Promise((resolve) => {
-      process.nextTick(resolve);
-    });
+  /**
+   * Releases it without waiting for the answer; that, and whatever it takes after it, is done in the background.
+   * Returns what resolves when the release was sent, or `undefined` when it was already.
+   */
+  releaseQuietly(): Promise<void> | undefined {
+    if (this.#released) return undefined;
+    this.#released = true;
+    if (this.#lost === undefined) this.#count('released');
+    for (let index = this.parts.length - 1; index >= 0; index -= 1) this.parts[index]?.releaseQuietly();
+    return this.engine.backend.shortWay?.sent;
   }
 
   run<T>(fn: () => Promise<T>): Promise<T> {
-    return runInFrame(this.explicitFrame, fn);
+    return runInFrame(this.frame(true), fn);
   }
 
   async upgrade(config: Pick<LockConfig, 'wait' | 'signal'> = {}): Promise<void> {
@@ -121,7 +125,7 @@ export class HeldLock implements Lock {
       await upgradeHold(this.engine, part, this.#config, { config, held: this.#heldParts() });
     }
     this.#become(LockType.EXCLUSIVE);
-    this.fencingToken = Math.max(...this.parts.map((part) => part.token));
+    this.fencingToken = largestToken(this.parts);
   }
 
   async downgrade(): Promise<void> {
@@ -159,7 +163,7 @@ export class HeldLock implements Lock {
   /** What is held here and around it. */
   #heldParts(): Part[] {
     const held: Part[] = [];
-    for (let frame: Frame | undefined = this.frame; frame !== undefined; frame = frame.parent) {
+    for (let frame: Frame | undefined = this.frame(false); frame !== undefined; frame = frame.parent) {
       if (frame.lock.engine === this.engine) held.push(...frame.lock.parts);
     }
     return held;
@@ -170,7 +174,7 @@ export class HeldLock implements Lock {
     return new DeadlockError([{ key, waitsFor: key, owner: this.engine.processId }]);
   }
 
-  #onLost(reason: LostReason): void {
+  onLost({ reason }: LockLostError): void {
     if (this.#released || this.#lost !== undefined) return;
     this.#lost = new LockLostError(this.keys, reason);
     this.#count(reason);
@@ -183,4 +187,10 @@ export class HeldLock implements Lock {
     const heldMs = this.engine.clock.monotonic() - this.#since;
     this.engine.statistics.over(this.#config.name, this.#type, heldMs, reason);
   }
+}
+
+function largestToken(parts: readonly Part[]): number {
+  let largest = 0;
+  for (const { token } of parts) if (token > largest) largest = token;
+  return largest;
 }

@@ -16,6 +16,23 @@ export function elapsedSince(from: Instant, clock: Clock): number {
   return Math.max(clock.monotonic() - from.monotonic, clock.now() - from.wall);
 }
 
+/** What keeps holds. */
+export interface HoldOwner {
+  readonly clock: Clock;
+  /** A renewal or a deadline is due. */
+  keep(hold: Hold): void;
+  /** It was lost. */
+  onOver(hold: Hold, reason: LostReason): void;
+}
+
+/** Whoever uses a hold. */
+export interface HoldUser {
+  /** Called once when it is lost; not when it is released. */
+  onLost(error: LockLostError): void;
+  /** Somebody of another process waits; called at most once per message. */
+  onContended(urgent: boolean): void;
+}
+
 /** A hold that this process believes it has, and until when. */
 export class Hold implements HoldRef, TimelineEntry {
   dueAt = 0;
@@ -44,15 +61,12 @@ export class Hold implements HoldRef, TimelineEntry {
   label = '';
   /** A lock of several keys rests on it, so no later turn may get one of its tokens. */
   sealed = false;
-  /** The engine's part of losing it; called before `onLost`. */
-  onOver: (reason: LostReason) => void = () => {};
-  /** Called once when it is lost; not when it is released. */
-  onLost: (error: LockLostError) => void = () => {};
-  /** Somebody of another process waits; called at most once per message. */
-  onContended: (urgent: boolean) => void = () => {};
+  /** Told of what happens to it; absent for a moment after it was granted. */
+  user: HoldUser | undefined;
+  readonly #owner: HoldOwner;
   readonly #clock: Clock;
 
-  constructor(request: HoldRequest, grant: Grant, clock: Clock) {
+  constructor(request: HoldRequest, grant: Grant, owner: HoldOwner) {
     this.request = request;
     this.resource = request.resource;
     this.holdId = request.holdId;
@@ -62,7 +76,8 @@ export class Hold implements HoldRef, TimelineEntry {
     this.from = grant.from;
     this.token = grant.token;
     this.contended = grant.contended;
-    this.#clock = clock;
+    this.#owner = owner;
+    this.#clock = owner.clock;
   }
 
   /** Milliseconds for which the hold is certain; 0 when it is over or can be. */
@@ -84,14 +99,12 @@ export class Hold implements HoldRef, TimelineEntry {
   lose(reason: LostReason): void {
     if (this.over !== undefined) return;
     this.over = reason;
-    this.onOver(reason);
-    this.onLost(new LockLostError([this.resource.key], reason));
+    this.#owner.onOver(this, reason);
+    this.user?.onLost(new LockLostError([this.resource.key], reason));
   }
 
-  /** The {@link TimelineEntry} of the keeper, which sets it. */
+  /** The {@link TimelineEntry} of the keeper. */
   onDue(): void {
-    this.keep(this);
+    this.#owner.keep(this);
   }
-
-  keep: (hold: Hold) => void = () => {};
 }

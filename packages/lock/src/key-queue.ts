@@ -1,37 +1,23 @@
-import type { Waiting } from './attempt.ts';
+import type { Waiting, WaitHost } from './attempt.ts';
 import type { Grant, Resource } from './backend.ts';
 import type { LockEngine } from './engine.ts';
-import type { LockLostError } from './errors.ts';
-import type { Hold } from './hold.ts';
 import type { Part } from './part.ts';
-import { RemoteRequest } from './remote-request.ts';
-import { Turn } from './turn.ts';
+import type { Release } from './release.ts';
+import { RemoteRequest, type RequestUser } from './remote-request.ts';
+import { Tenure } from './tenure.ts';
+import type { Turn } from './turn.ts';
 import { TurnQueue } from './turn-queue.ts';
 
 /** The tokens that come with a grant, for as many turns. */
 const MIN_BLOCK = 8;
 const MAX_BLOCK = 1024;
 
-/** A hold at the backend while the callers of this process take turns on it. */
-interface Tenure {
-  readonly hold: Hold;
-  turn: Turn | undefined;
-  /** How many turns there were. */
-  turns: number;
-  nextToken: number;
-  lastToken: number;
-  /** Tokens that were fetched ahead. */
-  spare: { readonly first: number; readonly last: number } | undefined;
-  fetching: boolean;
-  urgent: boolean;
-}
-
 /**
  * The exclusive waits of this process for one key. One of them asks the backend on behalf of all; what it gets is passed
  * on locally without a round trip, first in, first out, and each turn has a fencing token of its own out of a block.
  * While another process waits, at most `maxLocalHandovers` turns are taken before the hold goes back.
  */
-export class KeyQueue {
+export class KeyQueue implements RequestUser, WaitHost {
   readonly resource: Resource;
   readonly #engine: LockEngine;
   readonly #queue = new TurnQueue();
@@ -62,57 +48,51 @@ export class KeyQueue {
 
   /** Lets `waiting` have a turn as soon as it can. Returns whether it has to wait for somebody of this process. */
   enter(waiting: Waiting): boolean {
-    if (this.idle) {
-      this.#queue.push(waiting);
-      this.#prepare(waiting);
-      this.#lead(waiting);
-      return false;
-    }
-    if (!waiting.attempt.patient) {
+    const { idle } = this;
+    if (!idle && !waiting.attempt.patient) {
       waiting.refuse();
       return false;
     }
+    waiting.host = this;
     this.#queue.push(waiting);
-    this.#prepare(waiting);
-    return true;
+    if (idle) this.#lead(waiting);
+    return !idle;
   }
 
-  endTurn(turn: Turn): Promise<boolean> {
+  /** The turn is over: the hold goes to the next caller of this process, or back. */
+  endTurn(turn: Turn): Release | 'passed on' {
     const tenure = this.#tenure;
     // Lost, taken over or detached meanwhile: the hold is not ours to pass on.
     if (tenure?.turn !== turn) return this.#engine.giveUp(turn.hold);
-    const held = tenure.hold.remaining() > 0;
     const next = this.#queue.peek();
-    if (next !== undefined && held && this.#passOn(tenure, next)) return Promise.resolve(true);
+    if (next !== undefined && this.#passOn(tenure, next)) return 'passed on';
     this.#tenure = undefined;
     this.#contended = tenure.hold.contended;
     this.#block = Math.min(MAX_BLOCK, Math.max(MIN_BLOCK, 2 * tenure.turns));
-    const released = this.#engine.giveUp(tenure.hold);
+    const release = this.#engine.giveUp(tenure.hold);
     this.#advance();
-    return released;
+    return release;
   }
 
   detach(turn: Turn): void {
     if (this.#tenure?.turn !== turn) return;
     this.#tenure = undefined;
-    turn.hold.onLost = (error) => turn.onLost(error);
+    turn.hold.user = { onLost: (error) => turn.user?.onLost(error), onContended: () => {} };
     this.#advance();
   }
 
-  #prepare(waiting: Waiting): void {
-    waiting.blockers = () => this.#blockers();
-    waiting.place = () => ({ position: this.#positionOf(waiting) });
-    waiting.leave = () => {
-      if (this.#queue.peek() === undefined) this.#abandon();
-    };
+  onTenureLost(tenure: Tenure): void {
+    if (this.#tenure !== tenure) return;
+    this.#tenure = undefined;
+    this.#advance();
   }
 
-  #blockers(): Iterable<Part> {
+  blockersOf(): Iterable<Part> {
     const turn = this.#tenure?.turn;
     return turn === undefined ? this.#engine.holdersOf(this.resource) : [turn];
   }
 
-  #positionOf(waiting: Waiting): number {
+  positionOf(waiting: Waiting): number {
     let position = Math.max(this.#leader?.position ?? 1, 1);
     for (const other of this.#queue.waiting()) {
       if (other === waiting) return position;
@@ -121,12 +101,42 @@ export class KeyQueue {
     return position;
   }
 
-  /** Nobody of this process waits any more. */
-  #abandon(): void {
+  onLeft(): void {
+    if (this.#queue.peek() !== undefined) return;
+    // Nobody of this process waits any more.
     const leader = this.#leader;
     this.#leader = undefined;
     if (leader !== undefined) this.#engine.background(() => leader.cancel(), 'leave the queue of a lock');
     this.#engine.forgetIdle(this);
+  }
+
+  onGranted({ request }: RemoteRequest, grant: Grant): void {
+    this.#leader = undefined;
+    const hold = this.#engine.adopt(request, grant);
+    const first = this.#queue.shift();
+    if (first === undefined) {
+      this.#engine.giveUp(hold);
+      this.#engine.forgetIdle(this);
+      return;
+    }
+    this.#tenure = new Tenure(this, hold, request, grant);
+    this.#give(this.#tenure, first);
+  }
+
+  onBusy(): void {
+    this.#leader = undefined;
+    this.#queue.peek()?.refuse();
+    this.#advance();
+  }
+
+  onFailed(_request: RemoteRequest, error: unknown): void {
+    this.#leader = undefined;
+    for (const waiting of this.#queue.waiting()) waiting.fail(error);
+    this.#engine.forgetIdle(this);
+  }
+
+  onQueued(): void {
+    for (const waiting of this.#queue.waiting()) this.#engine.blocked(waiting);
   }
 
   #advance(): void {
@@ -139,59 +149,8 @@ export class KeyQueue {
   #lead(head: Waiting): void {
     const request = this.#engine.requestFor(this.resource, head.attempt.config, 'exclusive', this.#block);
     const asking = { queue: head.attempt.patient, fresh: !this.#contended };
-    const leader = new RemoteRequest(this.#engine, request, asking, {
-      onGranted: (grant) => this.#onGranted(leader, grant),
-      onBusy: () => {
-        this.#leader = undefined;
-        head.refuse();
-        this.#advance();
-      },
-      onFailed: (error) => {
-        this.#leader = undefined;
-        for (const waiting of this.#queue.waiting()) waiting.fail(error);
-        this.#engine.forgetIdle(this);
-      },
-      onQueued: () => this.#onQueued(),
-    });
-    this.#leader = leader;
-    leader.start();
-  }
-
-  #onQueued(): void {
-    for (const waiting of this.#queue.waiting()) this.#engine.blocked(waiting);
-  }
-
-  #onGranted(leader: RemoteRequest, grant: Grant): void {
-    this.#leader = undefined;
-    const hold = this.#engine.adopt(leader.request, grant);
-    const tenure: Tenure = {
-      hold,
-      turn: undefined,
-      turns: 0,
-      nextToken: grant.token,
-      lastToken: grant.token + leader.request.block - 1,
-      spare: undefined,
-      fetching: false,
-      urgent: false,
-    };
-    hold.onLost = (error) => this.#onLost(tenure, error);
-    hold.onContended = (urgent) => (tenure.urgent ||= urgent);
-    this.#tenure = tenure;
-    const first = this.#queue.shift();
-    if (first !== undefined) this.#give(tenure, first);
-    else {
-      this.#tenure = undefined;
-      this.#engine.background(() => this.#engine.giveUp(hold), 'release a lock that nobody wants any more');
-      this.#engine.forgetIdle(this);
-    }
-  }
-
-  #onLost(tenure: Tenure, error: LockLostError): void {
-    if (this.#tenure === tenure) {
-      this.#tenure = undefined;
-      this.#advance();
-    }
-    tenure.turn?.onLost(error);
+    this.#leader = new RemoteRequest(this.#engine, request, asking, this);
+    this.#leader.start();
   }
 
   /** Gives the next turn of the same hold to `next`, if that is fair, certain and possible. */
@@ -201,41 +160,29 @@ export class KeyQueue {
     const fair =
       !tenure.urgent && !(hold.contended && tenure.turns >= this.#engine.options.maxLocalHandovers);
     const same = config.autoExtend && hold.autoExtend && config.ttl === hold.ttl;
-    if (!fair || !same || hold.sealed || hold.remaining() < hold.ttl / 3) return false;
-    if (tenure.nextToken > tenure.lastToken) {
-      if (tenure.spare === undefined) return false;
-      tenure.nextToken = tenure.spare.first;
-      tenure.lastToken = tenure.spare.last;
-      tenure.spare = undefined;
-    }
+    if (!fair || !same || hold.sealed || !tenure.provided || hold.remaining() < hold.ttl / 3) return false;
     this.#queue.shift();
     this.#engine.counted('local-handover');
     this.#give(tenure, next);
-    if (tenure.lastToken - tenure.nextToken < this.#block / 2) this.#fetchTokens(tenure);
+    if (tenure.left < this.#block / 2) this.#fetchTokens(tenure);
     return true;
   }
 
   #give(tenure: Tenure, waiting: Waiting): void {
-    const { hold } = tenure;
-    const { config } = waiting.attempt;
-    this.#engine.begin(hold, config);
-    const turn = new Turn(this, hold, tenure.nextToken);
-    tenure.nextToken += 1;
-    tenure.turns += 1;
-    tenure.turn = turn;
-    waiting.grant(turn);
+    this.#engine.begin(tenure.hold, waiting.attempt.config);
+    waiting.grant(tenure.next());
   }
 
   // Ahead of time, so that a busy key never waits for the server only because its tokens ran out.
   #fetchTokens(tenure: Tenure): void {
-    if (tenure.fetching || tenure.spare !== undefined) return;
+    if (tenure.fetching) return;
     tenure.fetching = true;
     this.#block = Math.min(MAX_BLOCK, this.#block * 2);
     const block = this.#block;
     const work = async (): Promise<void> => {
       try {
         const token = await this.#engine.refresh(tenure.hold, block);
-        if (token > 0) tenure.spare = { first: token, last: token + block - 1 };
+        if (token > 0) tenure.provide(token, block);
       } finally {
         tenure.fetching = false;
       }

@@ -21,7 +21,6 @@ export class LeaseKeeper {
   readonly #logger: Logger;
   readonly #events: KeeperEvents;
   readonly #batch: Hold[] = [];
-  readonly #keep = (hold: Hold): void => this.#onDue(hold);
 
   constructor(
     backend: LockBackend,
@@ -38,7 +37,6 @@ export class LeaseKeeper {
 
   /** Starts to watch `hold`, or watches it by its new lease. */
   watch(hold: Hold): void {
-    hold.keep = this.#keep;
     hold.renewAt = hold.autoExtend ? hold.from.monotonic + hold.lease / 3 : Infinity;
     // The last lease of a hold that nears its limit is not renewed any more.
     if (hold.from.monotonic + hold.lease - marginOf(hold.lease) >= hold.until) hold.renewAt = Infinity;
@@ -56,7 +54,8 @@ export class LeaseKeeper {
     this.#timeline.schedule(hold, Math.min(hold.renewAt, deadline));
   }
 
-  #onDue(hold: Hold): void {
+  /** Its renewal or its deadline is due. */
+  onDue(hold: Hold): void {
     if (hold.over !== undefined) return;
     const now = this.#clock.monotonic();
     if (hold.remaining() <= 0) {
@@ -116,7 +115,7 @@ export class LeaseKeeper {
     hold.confirm(lease, answer.from);
     if (answer.contended && !hold.contended) {
       hold.contended = true;
-      hold.onContended(false);
+      hold.user?.onContended(false);
     }
     this.#events.onRenewed(hold);
     this.watch(hold);

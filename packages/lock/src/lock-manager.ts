@@ -206,9 +206,10 @@ export class LockManager extends IsolatedEmitter<LockEvents> implements AsyncDis
     const config = resolveConfig(this.#defaults, type, undefined);
     const lock = await this.#acquire({ keys: resolveKeys(key), config });
     try {
-      return await runInFrame(lock.frame, () => fn(lock));
+      return await runInFrame(lock.frame(false), () => fn(lock));
     } finally {
-      await lock.releaseSent();
+      const sent = lock.releaseQuietly();
+      if (sent !== undefined) await sent;
     }
   }
 
@@ -219,9 +220,9 @@ export class LockManager extends IsolatedEmitter<LockEvents> implements AsyncDis
     const guard = async (key: string, call: () => unknown): Promise<unknown> => {
       const lock = await this.#acquire({ keys: resolveKeys(key), config });
       try {
-        return await runInFrame(lock.frame, call);
+        return await runInFrame(lock.frame(false), call);
       } finally {
-        await lock.releaseSent();
+        await lock.releaseQuietly();
       }
     };
     return createDecorator(

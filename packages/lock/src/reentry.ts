@@ -1,4 +1,4 @@
-import type { Waiting } from './attempt.ts';
+import type { Waiting, WaitHost } from './attempt.ts';
 import type { LockLostError } from './errors.ts';
 import type { Hold } from './hold.ts';
 import { Part } from './part.ts';
@@ -36,13 +36,19 @@ export class NestedPart extends Part {
     this.#slot.leave(this);
     return Promise.resolve(held);
   }
+
+  releaseQuietly(): void {
+    if (this.#released) return;
+    this.#released = true;
+    this.#slot.leave(this);
+  }
 }
 
 /**
  * Who has entered an outer part again. Code nested inside the outer hold enters at once; two siblings inside the same
  * hold, as under `Promise.all`, take turns, since neither is inside the other.
  */
-export class ReentrySlot {
+export class ReentrySlot implements WaitHost {
   readonly #outer: Part;
   readonly #inside = new Set<NestedPart>();
   readonly #queue: { readonly waiting: Waiting; readonly shared: boolean }[] = [];
@@ -67,16 +73,23 @@ export class ReentrySlot {
       waiting.refuse();
       return false;
     }
-    const entry = { waiting, shared };
-    waiting.blockers = () => this.#inside;
-    waiting.place = () => ({ position: this.#queue.indexOf(entry) + 1 });
-    waiting.leave = () => {
-      const index = this.#queue.indexOf(entry);
-      if (index >= 0) this.#queue.splice(index, 1);
-      this.#pump();
-    };
-    this.#queue.push(entry);
+    waiting.host = this;
+    this.#queue.push({ waiting, shared });
     return true;
+  }
+
+  blockersOf(): Iterable<Part> {
+    return this.#inside;
+  }
+
+  positionOf(waiting: Waiting): number {
+    return this.#queue.findIndex((entry) => entry.waiting === waiting) + 1;
+  }
+
+  onLeft(waiting: Waiting): void {
+    const index = this.positionOf(waiting) - 1;
+    if (index >= 0) this.#queue.splice(index, 1);
+    this.#pump();
   }
 
   leave(part: NestedPart): void {
@@ -87,7 +100,7 @@ export class ReentrySlot {
   /** The outer part is gone: nobody inside holds anything any more. */
   lose(error: LockLostError): void {
     for (const part of this.#inside) {
-      part.onLost(error);
+      part.user?.onLost(error);
       part.slot?.lose(error);
     }
     for (const { waiting } of this.#queue.splice(0)) waiting.fail(error);

@@ -1,4 +1,4 @@
-import type { Asking, Busy, Grant, HoldRequest, PushedGrant } from './backend.ts';
+import type { Asking, Busy, Grant, HoldRequest, Instant, PushedGrant, Taker } from './backend.ts';
 import type { LockEngine } from './engine.ts';
 import { LockUnavailableError } from './errors.ts';
 import { elapsedSince, marginOf } from './hold.ts';
@@ -7,14 +7,14 @@ import type { TimelineEntry } from './timeline.ts';
 /** How often a waiter shows that it still waits, in milliseconds. A third of what the backends give it. */
 export const WAITER_REFRESH = 2_500;
 
-/** What becomes of a request. Exactly one of these is called, once, unless it is cancelled. */
-export interface RequestOutcome {
-  onGranted(grant: Grant): void;
+/** Whom a request tells what becomes of it: exactly one of the first three, once, unless it is cancelled. */
+export interface RequestUser {
+  onGranted(request: RemoteRequest, grant: Grant): void;
   /** It was not to be queued. */
-  onBusy(busy: Busy): void;
-  onFailed(error: unknown): void;
+  onBusy(request: RemoteRequest): void;
+  onFailed(request: RemoteRequest, error: unknown): void;
   /** It stands in the queue; called after every look. */
-  onQueued?(): void;
+  onQueued(request: RemoteRequest): void;
 }
 
 /**
@@ -22,7 +22,7 @@ export interface RequestOutcome {
  * been missed, and every few seconds. In the ordinary case the grant is pushed and none of that happens. Every question
  * carries the same `holdId`, so asking again after a lost answer cannot give two holds.
  */
-export class RemoteRequest implements TimelineEntry {
+export class RemoteRequest implements TimelineEntry, Taker {
   dueAt = 0;
   heapIndex = -1;
   readonly request: HoldRequest;
@@ -31,7 +31,7 @@ export class RemoteRequest implements TimelineEntry {
   /** Why the last question failed; cleared by an answer. */
   failure: unknown;
   readonly #engine: LockEngine;
-  readonly #outcome: RequestOutcome;
+  readonly #user: RequestUser;
   readonly #queue: boolean;
   #fresh: boolean;
   #sample: Busy | undefined;
@@ -41,12 +41,18 @@ export class RemoteRequest implements TimelineEntry {
   /** Questions that were sent and not answered. */
   #open = 0;
 
-  constructor(engine: LockEngine, request: HoldRequest, asking: Asking, outcome: RequestOutcome) {
+  /** @param asking - `fresh` when nothing speaks against its being free */
+  constructor(
+    engine: LockEngine,
+    request: HoldRequest,
+    asking: Asking & { readonly fresh: boolean },
+    user: RequestUser,
+  ) {
     this.#engine = engine;
     this.request = request;
     this.#queue = asking.queue;
     this.#fresh = asking.fresh;
-    this.#outcome = outcome;
+    this.#user = user;
   }
 
   start(): void {
@@ -63,19 +69,27 @@ export class RemoteRequest implements TimelineEntry {
     if (this.#settled) return;
     // An answer that never comes is asked for again.
     this.#schedule(this.#engine.options.commandTimeout, false);
-    const asking = { queue: this.#queue, fresh: this.#fresh };
-    this.#fresh = false;
     this.#open += 1;
-    this.#engine.backend.acquire(this.request, asking).then(
-      (answer) => {
-        this.#open -= 1;
-        this.#onAnswer(answer);
-      },
-      (error: unknown) => {
-        this.#open -= 1;
-        this.#onFailure(error);
-      },
-    );
+    const { shortWay } = this.#engine.backend;
+    if (this.#fresh && shortWay !== undefined && this.request.mode === 'exclusive') {
+      this.#fresh = false;
+      shortWay.take(this, this.#engine.alone);
+    } else this.#askLong();
+  }
+
+  onTaken(token: number, from: Instant): void {
+    if (token === 0) {
+      // A question under way: a cancellation must not be overtaken by what is asked here.
+      this.#askLong();
+      return;
+    }
+    this.#open -= 1;
+    this.#onAnswer({ kind: 'granted', token, lease: this.request.lease, from, contended: false });
+  }
+
+  onTakeFailed(error: unknown): void {
+    this.#open -= 1;
+    this.#onFailure(error);
   }
 
   /** A grant was pushed. */
@@ -91,7 +105,7 @@ export class RemoteRequest implements TimelineEntry {
       if (left > pushed.lease * 0.3) {
         const { token, lease, contended } = pushed;
         this.#settle();
-        this.#outcome.onGranted({ kind: 'granted', token, lease, from, contended });
+        this.#user.onGranted(this, { kind: 'granted', token, lease, from, contended });
         return;
       }
     }
@@ -109,6 +123,24 @@ export class RemoteRequest implements TimelineEntry {
     return this.#open > 0 ? Promise.resolve() : this.#engine.giveBack(this.request);
   }
 
+  #askLong(): void {
+    if (this.#settled) {
+      this.#open -= 1;
+      this.#stray();
+      return;
+    }
+    this.#engine.backend.acquire(this.request, { queue: this.#queue }).then(
+      (answer) => {
+        this.#open -= 1;
+        this.#onAnswer(answer);
+      },
+      (error: unknown) => {
+        this.#open -= 1;
+        this.#onFailure(error);
+      },
+    );
+  }
+
   #claim(pushed: PushedGrant): void {
     const { request } = this;
     this.#engine.backend.claim(request, 0).then(
@@ -119,7 +151,7 @@ export class RemoteRequest implements TimelineEntry {
           return;
         }
         this.#settle();
-        this.#outcome.onGranted({
+        this.#user.onGranted(this, {
           kind: 'granted',
           token: pushed.token,
           lease: request.lease,
@@ -146,12 +178,12 @@ export class RemoteRequest implements TimelineEntry {
     this.failure = undefined;
     if (answer.kind === 'granted') {
       this.#settle();
-      this.#outcome.onGranted(answer);
+      this.#user.onGranted(this, answer);
       return;
     }
     if (!this.#queue) {
       this.#settle();
-      this.#outcome.onBusy(answer);
+      this.#user.onBusy(this);
       return;
     }
     this.#sample = answer;
@@ -160,7 +192,7 @@ export class RemoteRequest implements TimelineEntry {
     const turn = answer.retryAfter + 2 + Math.min(Math.max(answer.position - 1, 0), 100) * 5;
     const refresh = WAITER_REFRESH * (0.9 + this.#engine.options.random() * 0.1);
     this.#schedule(Math.min(turn, refresh), true);
-    this.#outcome.onQueued?.();
+    this.#user.onQueued(this);
   }
 
   #onFailure(error: unknown): void {
@@ -171,7 +203,7 @@ export class RemoteRequest implements TimelineEntry {
     this.failure = error;
     if (error instanceof LockUnavailableError) {
       this.#settle();
-      this.#outcome.onFailed(error);
+      this.#user.onFailed(this, error);
       return;
     }
     this.#failures += 1;

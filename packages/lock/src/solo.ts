@@ -1,12 +1,14 @@
-import type { Waiting } from './attempt.ts';
-import type { HoldMode, HoldRequest } from './backend.ts';
+import type { Waiting, WaitHost } from './attempt.ts';
+import type { Grant, HoldMode, HoldRequest } from './backend.ts';
 import type { LockEngine } from './engine.ts';
-import type { Hold } from './hold.ts';
+import type { LockLostError } from './errors.ts';
+import type { Hold, HoldUser } from './hold.ts';
 import { Part } from './part.ts';
-import { RemoteRequest } from './remote-request.ts';
+import type { Release } from './release.ts';
+import { RemoteRequest, type RequestUser } from './remote-request.ts';
 
 /** A hold of its own: shared, strictly fair, prioritised, one of several keys, or permits. */
-export class Solo extends Part {
+export class Solo extends Part implements HoldUser {
   readonly hold: Hold;
   readonly #engine: LockEngine;
   #released = false;
@@ -15,10 +17,7 @@ export class Solo extends Part {
     super(hold.resource);
     this.#engine = engine;
     this.hold = hold;
-    hold.onLost = (error) => {
-      engine.deleteSolo(this);
-      this.onLost(error);
-    };
+    hold.user = this;
     engine.addSolo(this);
   }
 
@@ -31,7 +30,22 @@ export class Solo extends Part {
   }
 
   release(): Promise<boolean> {
-    if (this.#released) return Promise.resolve(false);
+    return this.#end()?.result() ?? Promise.resolve(false);
+  }
+
+  releaseQuietly(): void {
+    this.#end();
+  }
+
+  onLost(error: LockLostError): void {
+    this.#engine.deleteSolo(this);
+    this.user?.onLost(error);
+  }
+
+  onContended(): void {}
+
+  #end(): Release | undefined {
+    if (this.#released) return undefined;
     this.#released = true;
     this.#engine.deleteSolo(this);
     return this.#engine.giveUp(this.hold);
@@ -46,31 +60,57 @@ export interface Permits {
 
 /** Asks the backend for a hold of its own. */
 export function askAlone(engine: LockEngine, waiting: Waiting, mode: HoldMode, permits?: Permits): void {
-  const { config, patient } = waiting.attempt;
-  const plain = engine.requestFor(waiting.resource, config, mode, 1);
-  const request: HoldRequest = permits === undefined ? plain : { ...plain, ...permits };
-  const remote = new RemoteRequest(
-    engine,
-    request,
-    { queue: patient, fresh: true },
-    {
-      onGranted: (grant) => {
-        const hold = engine.adopt(request, grant);
-        engine.begin(hold, config);
-        const part = new Solo(engine, hold);
-        if (!waiting.grant(part))
-          engine.background(() => part.release(), 'release a lock that came too late');
-      },
-      onBusy: () => waiting.refuse(),
-      onFailed: (error) => waiting.fail(error),
-      // Permits are given back by any of many holders, so waiting for them is no deadlock.
-      onQueued: () => {
-        if (mode !== 'permits') engine.blocked(waiting);
-      },
-    },
-  );
-  waiting.leave = () => engine.background(() => remote.cancel(), 'leave the queue of a lock');
-  waiting.blockers = () => engine.holdersOf(waiting.resource);
-  waiting.place = () => ({ position: remote.position });
-  remote.start();
+  const plain = engine.requestFor(waiting.resource, waiting.attempt.config, mode, 1);
+  new SoloRequest(engine, waiting, permits === undefined ? plain : { ...plain, ...permits }).start();
+}
+
+/** One wait that asks for itself. */
+class SoloRequest implements RequestUser, WaitHost {
+  readonly #engine: LockEngine;
+  readonly #waiting: Waiting;
+  readonly #remote: RemoteRequest;
+
+  constructor(engine: LockEngine, waiting: Waiting, request: HoldRequest) {
+    this.#engine = engine;
+    this.#waiting = waiting;
+    this.#remote = new RemoteRequest(engine, request, { queue: waiting.attempt.patient, fresh: true }, this);
+    waiting.host = this;
+  }
+
+  start(): void {
+    this.#remote.start();
+  }
+
+  onGranted({ request }: RemoteRequest, grant: Grant): void {
+    const hold = this.#engine.adopt(request, grant);
+    this.#engine.begin(hold, this.#waiting.attempt.config);
+    const part = new Solo(this.#engine, hold);
+    if (!this.#waiting.grant(part))
+      this.#engine.background(() => part.release(), 'release a lock that came too late');
+  }
+
+  onBusy(): void {
+    this.#waiting.refuse();
+  }
+
+  onFailed(_request: RemoteRequest, error: unknown): void {
+    this.#waiting.fail(error);
+  }
+
+  onQueued({ request }: RemoteRequest): void {
+    // Permits are given back by any of many holders, so waiting for them is no deadlock.
+    if (request.mode !== 'permits') this.#engine.blocked(this.#waiting);
+  }
+
+  blockersOf({ resource }: Waiting): Iterable<Part> {
+    return this.#engine.holdersOf(resource);
+  }
+
+  positionOf(): number {
+    return this.#remote.position;
+  }
+
+  onLeft(): void {
+    this.#engine.background(() => this.#remote.cancel(), 'leave the queue of a lock');
+  }
 }

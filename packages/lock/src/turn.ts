@@ -7,7 +7,7 @@ export class Turn extends Part {
   readonly hold: Hold;
   readonly token: number;
   readonly #queue: KeyQueue;
-  ended = false;
+  #ended = false;
 
   constructor(queue: KeyQueue, hold: Hold, token: number) {
     super(hold.resource);
@@ -17,13 +17,20 @@ export class Turn extends Part {
   }
 
   remaining(): number {
-    return this.ended ? 0 : this.hold.remaining();
+    return this.#ended ? 0 : this.hold.remaining();
   }
 
   release(): Promise<boolean> {
-    if (this.ended) return Promise.resolve(false);
-    this.ended = true;
-    return this.#queue.endTurn(this);
+    if (this.#ended) return Promise.resolve(false);
+    this.#ended = true;
+    const end = this.#queue.endTurn(this);
+    return end === 'passed on' ? Promise.resolve(true) : end.result();
+  }
+
+  releaseQuietly(): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#queue.endTurn(this);
   }
 
   /** Makes the hold this turn's own: nobody else of the process will get it. For a downgrade. */

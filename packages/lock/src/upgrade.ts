@@ -1,5 +1,5 @@
 import { onAbort, toMilliseconds } from '@xiaoke/core';
-import { Attempt, Waiting } from './attempt.ts';
+import { Attempt, Waiting, type WaitHost } from './attempt.ts';
 import type { Busy, Grant, HoldRequest } from './backend.ts';
 import type { LockEngine } from './engine.ts';
 import { DeadlockError, LockAbortedError, LockLostError, LockTimeoutError } from './errors.ts';
@@ -30,13 +30,11 @@ export async function upgradeHold(
   const request: HoldRequest = { ...part.hold.request, mode: 'exclusive', lease: part.hold.ttl };
   // Its own shared hold is no obstacle, so it does not count as held by the one that waits.
   const attempt = new Attempt(
-    engine.nextId(),
+    engine,
     { ...base, wait },
     held.filter((other) => other !== part),
-    engine.clock.now(),
   );
   const waiting = new Waiting(part.resource, attempt);
-  waiting.blockers = () => [...engine.holdersOf(part.resource)].filter((other) => other !== part);
   const upgrade = new Upgrade(engine, part, request, waiting);
   const started = engine.clock.monotonic();
   const timer =
@@ -57,7 +55,7 @@ export async function upgradeHold(
   }
 }
 
-class Upgrade {
+class Upgrade implements WaitHost {
   readonly #engine: LockEngine;
   readonly #part: Solo;
   readonly #request: HoldRequest;
@@ -69,8 +67,7 @@ class Upgrade {
     this.#part = part;
     this.#request = request;
     this.#waiting = waiting;
-    waiting.leave = () =>
-      engine.background(() => engine.backend.downgrade({ ...request, mode: 'shared' }), 'give up an upgrade');
+    waiting.host = this;
     engine.upgrades.set(request.holdId, this);
   }
 
@@ -87,6 +84,19 @@ class Upgrade {
   stop(): void {
     this.#engine.upgrades.delete(this.#request.holdId);
     if (this.#timer !== undefined) this.#engine.waits.cancel(this.#timer);
+  }
+
+  blockersOf(): Iterable<Part> {
+    return [...this.#engine.holdersOf(this.#part.resource)].filter((other) => other !== this.#part);
+  }
+
+  positionOf(): number {
+    return 1;
+  }
+
+  onLeft(): void {
+    const shared: HoldRequest = { ...this.#request, mode: 'shared' };
+    this.#engine.background(() => this.#engine.backend.downgrade(shared), 'give up an upgrade');
   }
 
   #onAnswer(answer: Grant | Busy | 'conflict' | 'lost'): void {

@@ -31,7 +31,7 @@ export class DeadlockDetector {
   blocked(waiting: Waiting): void {
     const { attempt } = waiting;
     if (attempt.held.length === 0 || waiting.done) return;
-    for (const part of attempt.held) part.waits.add(waiting);
+    for (const part of attempt.held) (part.waits ??= new Set()).add(waiting);
     const cycle = findLocalCycle(waiting, this.#engine.processId);
     if (cycle !== undefined) {
       waiting.fail(new DeadlockError(cycle));

@@ -10,11 +10,11 @@ export function findLocalCycle(waiting: Waiting, processId: string): readonly De
   const held = new Set(waiting.attempt.held);
   const seen = new Set<Part>();
   const search = (from: Waiting): DeadlockStep[] | undefined => {
-    for (const part of from.blockers()) {
+    for (const part of from.host?.blockersOf(from) ?? []) {
       if (held.has(part)) return [step(part, waiting, processId)];
       if (seen.has(part)) continue;
       seen.add(part);
-      for (const next of part.waits) {
+      for (const next of part.waits ?? []) {
         const rest = next.done ? undefined : search(next);
         if (rest !== undefined) return [step(part, next, processId), ...rest];
       }

@@ -1,100 +1,168 @@
-import type { RedisArgument, RedisLike, RedisScript } from '@xiaoke/core/redis';
+import type { Clock } from '@xiaoke/core';
+import type { RedisArgument, RedisLike } from '@xiaoke/core/redis';
+import type { Instant, Leaver, ShortWay, Taker } from '../backend.ts';
+import type { RedisKeys } from './redis-keys.ts';
+import { classify, encodeOwner } from './redis-reply.ts';
 import { scripts } from './script-set.ts';
-
-interface Entry {
-  readonly keys: readonly string[];
-  readonly args: readonly RedisArgument[];
-  readonly resolve: (reply: number) => void;
-  readonly reject: (error: unknown) => void;
-}
 
 /** How many one command carries at most; the server serves nobody else meanwhile. */
 const MAX_BATCH = 64;
 
 /**
- * Sends together what one turn of the event loop wants: with many callers in flight their answers come together, so
- * their next questions do too. One command for all of them costs a fraction of a command each. With one caller nothing
- * is waited for: the flush runs before anything else can.
+ * The uncontended acquisitions and releases. With many callers in flight their
+ * answers come together, so their next questions do too, and one command for all of them costs a fraction of a command
+ * each.
  */
-class Batch {
+export class FastLane implements ShortWay {
   readonly #client: RedisLike;
-  readonly #one: RedisScript;
-  readonly #many: RedisScript;
-  readonly #leadKeys: readonly string[];
-  readonly #leadArgs: readonly RedisArgument[];
-  #entries: Entry[] = [];
+  readonly #keys: RedisKeys;
+  readonly #clock: Clock;
+  /** In a Cluster the keys of a command have to share a slot, so each goes alone. */
+  readonly #single: boolean;
+  readonly #fenceTtl: number;
+  #takers: Taker[] = [];
+  #leavers: Leaver[] = [];
+  #scheduled = false;
+  #sent: Promise<void> | undefined;
+  #onSent: (() => void) | undefined;
+  readonly #flush = (): void => this.#send();
 
   constructor(
     client: RedisLike,
-    { one, many }: { readonly one: RedisScript; readonly many: RedisScript },
-    leadKeys: readonly string[],
-    leadArgs: readonly RedisArgument[],
+    keys: RedisKeys,
+    {
+      clock,
+      single,
+      fenceTtl,
+    }: { readonly clock: Clock; readonly single: boolean; readonly fenceTtl: number },
   ) {
     this.#client = client;
-    this.#one = one;
-    this.#many = many;
-    this.#leadKeys = leadKeys;
-    this.#leadArgs = leadArgs;
+    this.#keys = keys;
+    this.#clock = clock;
+    this.#single = single;
+    this.#fenceTtl = fenceTtl;
   }
 
-  ask(keys: readonly string[], args: readonly RedisArgument[]): Promise<number> {
-    return new Promise((resolve, reject) => {
-      // After every microtask of this turn, before any input or timer.
-      if (this.#entries.push({ keys, args, resolve, reject }) === 1) process.nextTick(() => this.#flush());
+  get sent(): Promise<void> | undefined {
+    if (!this.#scheduled) return undefined;
+    this.#sent ??= new Promise((resolve) => {
+      this.#onSent = resolve;
     });
+    return this.#sent;
   }
 
-  #flush(): void {
-    const entries = this.#entries;
-    this.#entries = [];
-    const [only] = entries;
-    if (entries.length === 1 && only !== undefined) {
-      const { keys, args, resolve, reject } = only;
-      this.#one
-        .run(this.#client, [...keys, ...this.#leadKeys], [...args, ...this.#leadArgs])
-        .then(resolve as never, reject);
-      return;
+  take(taker: Taker, alone: boolean): void {
+    if (this.#single || (alone && !this.#scheduled)) this.#takeOne(taker);
+    else {
+      this.#takers.push(taker);
+      this.#schedule();
     }
-    for (let start = 0; start < entries.length; start += MAX_BATCH)
-      this.#send(entries.slice(start, start + MAX_BATCH));
   }
 
-  #send(entries: readonly Entry[]): void {
-    const keys: string[] = [...this.#leadKeys];
-    const args: RedisArgument[] = [...this.#leadArgs];
-    for (const entry of entries) {
-      keys.push(...entry.keys);
-      args.push(...entry.args);
+  leave(leaver: Leaver, alone: boolean): void {
+    if (this.#single || (alone && !this.#scheduled)) this.#leaveOne(leaver);
+    else {
+      this.#leavers.push(leaver);
+      this.#schedule();
     }
-    this.#many.run(this.#client, keys, args).then(
-      (replies) => {
-        for (const [index, { resolve }] of entries.entries()) resolve((replies as number[])[index] ?? 0);
+  }
+
+  // After every microtask of this turn, before any input or timer.
+  #schedule(): void {
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    process.nextTick(this.#flush);
+  }
+
+  #send(): void {
+    const takers = this.#takers;
+    const leavers = this.#leavers;
+    const onSent = this.#onSent;
+    this.#takers = [];
+    this.#leavers = [];
+    this.#scheduled = false;
+    this.#sent = undefined;
+    this.#onSent = undefined;
+    // Releases first: an acquisition of this turn may want what one of them gives back.
+    inBatches(
+      leavers,
+      (one) => this.#leaveOne(one),
+      (some) => this.#leaveMany(some),
+    );
+    inBatches(
+      takers,
+      (one) => this.#takeOne(one),
+      (some) => this.#takeMany(some),
+    );
+    onSent?.();
+  }
+
+  #takeOne(taker: Taker): void {
+    const { resource, holdId, lease, block, owner } = taker.request;
+    const from = this.#instant();
+    const base = this.#keys.base(resource);
+    const keys = [`${base}x`, `${base}q`, this.#keys.globalFence ?? `${base}t`];
+    scripts.fast.run(this.#client, keys, [holdId, lease, block, encodeOwner(owner), this.#fenceTtl]).then(
+      (reply) => taker.onTaken(Number(reply), from),
+      (error: unknown) => taker.onTakeFailed(classify(error)),
+    );
+  }
+
+  #takeMany(takers: readonly Taker[]): void {
+    const from = this.#instant();
+    const keys = [this.#keys.globalFence ?? ''];
+    const args: RedisArgument[] = [this.#fenceTtl];
+    for (const { request } of takers) {
+      const base = this.#keys.base(request.resource);
+      keys.push(`${base}x`, `${base}q`);
+      args.push(request.holdId, request.lease, request.block, encodeOwner(request.owner));
+    }
+    scripts.fastMany.run(this.#client, keys, args).then(
+      (reply) => {
+        const tokens = reply as readonly number[];
+        for (const [index, taker] of takers.entries()) taker.onTaken(tokens[index] ?? 0, from);
       },
       (error: unknown) => {
-        for (const { reject } of entries) reject(error);
+        for (const taker of takers) taker.onTakeFailed(classify(error));
       },
     );
   }
+
+  #leaveOne(leaver: Leaver): void {
+    const { resource, holdId } = leaver.hold;
+    scripts.releaseFast.run(this.#client, [`${this.#keys.base(resource)}x`], [holdId]).then(
+      (state) => leaver.onLeft(Number(state)),
+      (error: unknown) => leaver.onLeaveFailed(classify(error)),
+    );
+  }
+
+  #leaveMany(leavers: readonly Leaver[]): void {
+    const keys: string[] = [];
+    const args: RedisArgument[] = [];
+    for (const { hold } of leavers) {
+      keys.push(`${this.#keys.base(hold.resource)}x`);
+      args.push(hold.holdId);
+    }
+    scripts.releaseMany.run(this.#client, keys, args).then(
+      (reply) => {
+        const states = reply as readonly number[];
+        for (const [index, leaver] of leavers.entries()) leaver.onLeft(states[index] ?? 0);
+      },
+      (error: unknown) => {
+        for (const leaver of leavers) leaver.onLeaveFailed(classify(error));
+      },
+    );
+  }
+
+  #instant(): Instant {
+    return { monotonic: this.#clock.monotonic(), wall: this.#clock.now() };
+  }
 }
 
-/** The uncontended acquisitions and releases of a server whose keys may share a command. */
-export class FastLane {
-  readonly #acquisitions: Batch;
-  readonly #releases: Batch;
-
-  constructor(client: RedisLike, fence: string) {
-    const acquire = { one: scripts.fast, many: scripts.fastMany };
-    this.#acquisitions = new Batch(client, acquire, [fence], [0]);
-    this.#releases = new Batch(client, { one: scripts.releaseFast, many: scripts.releaseMany }, [], []);
-  }
-
-  /** Resolves to the first token, or 0 when it is not free. `args`: id, lease, block, owner. */
-  acquire(keys: readonly [x: string, q: string], args: readonly RedisArgument[]): Promise<number> {
-    return this.#acquisitions.ask(keys, args);
-  }
-
-  /** Resolves to 1 released, 0 not held, 2 somebody waits. */
-  release(x: string, holdId: string): Promise<number> {
-    return this.#releases.ask([x], [holdId]);
+function inBatches<T>(all: readonly T[], one: (each: T) => void, many: (some: readonly T[]) => void): void {
+  const [first] = all;
+  if (all.length === 1 && first !== undefined) one(first);
+  else if (all.length > 1) {
+    for (let start = 0; start < all.length; start += MAX_BATCH) many(all.slice(start, start + MAX_BATCH));
   }
 }

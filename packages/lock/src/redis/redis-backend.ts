@@ -53,8 +53,7 @@ export class RedisBackend implements LockBackend {
   readonly #fenceTtl: number;
   readonly #common: readonly RedisArgument[];
   readonly #subscriber: RedisSubscriber;
-  /** Absent in a Cluster, where the keys of a command have to share a slot. */
-  readonly #lane: FastLane | undefined;
+  readonly shortWay: FastLane;
   #listener: BackendListener | undefined;
 
   constructor(connection: RedisConnection, options: RedisBackendOptions) {
@@ -67,7 +66,8 @@ export class RedisBackend implements LockBackend {
     this.#fenceTtl = cluster ? FENCE_TTL : 0;
     // In a Cluster PUBLISH counts the receivers of one node only, so it cannot tell that a waiter is dead.
     this.#common = [this.#keys.channelPrefix, cluster ? 0 : 1, this.#fenceTtl];
-    this.#lane = cluster ? undefined : new FastLane(connection.client, this.#keys.globalFence);
+    const terms = { clock: options.clock, single: cluster, fenceTtl: this.#fenceTtl };
+    this.shortWay = new FastLane(connection.client, this.#keys, terms);
     this.#subscriber = new RedisSubscriber(connection, {
       clock: options.clock,
       logger: options.logger,
@@ -87,15 +87,8 @@ export class RedisBackend implements LockBackend {
     ]);
   }
 
-  async acquire(request: HoldRequest, { queue, fresh }: Asking): Promise<Grant | Busy> {
-    const from = this.#instant();
-    const { resource, holdId, mode, lease, block } = request;
-    const owner = encodeOwner(request.owner);
-    if (fresh && mode === 'exclusive') {
-      const token = await this.#acquireFast(resource, [holdId, lease, block, owner]);
-      if (token > 0) return { kind: 'granted', token, lease, from, contended: false };
-    }
-    const { priority, urgent, weight, limit } = request;
+  async acquire(request: HoldRequest, { queue }: Asking): Promise<Grant | Busy> {
+    const { resource, holdId, mode, lease, block, priority, urgent, weight, limit } = request;
     const asked = this.#instant();
     const reply = await this.#numbers(scripts.acquire, resource, [
       holdId,
@@ -108,7 +101,7 @@ export class RedisBackend implements LockBackend {
       urgent ? 1 : 0,
       weight,
       limit,
-      owner,
+      encodeOwner(request.owner),
     ]);
     return answerOf(reply, lease, asked);
   }
@@ -127,11 +120,7 @@ export class RedisBackend implements LockBackend {
     await this.#numbers(scripts.cancel, resource, [holdId]);
   }
 
-  async release({ resource, holdId, mode }: HoldRef, contended = false): Promise<boolean> {
-    if (mode === 'exclusive' && !contended) {
-      const released = await this.#releaseFast(this.#keys.one(resource, 'x'), holdId);
-      if (released !== 2) return released === 1;
-    }
+  async release({ resource, holdId }: HoldRef): Promise<boolean> {
     const [released] = await this.#numbers(scripts.release, resource, [holdId]);
     return released === 1;
   }
@@ -230,18 +219,6 @@ export class RedisBackend implements LockBackend {
   async close(timeout: number): Promise<void> {
     this.#subscriber.close();
     await this.#connection.close(timeout);
-  }
-
-  #acquireFast(resource: Resource, args: readonly RedisArgument[]): Promise<number> {
-    const keys = this.#keys.fast(resource);
-    if (this.#lane !== undefined) return this.#lane.acquire(keys, args).catch(rethrow);
-    const all = [...keys, this.#keys.one(resource, 't')];
-    return this.#run(scripts.fast, all, [...args, this.#fenceTtl]).then(Number);
-  }
-
-  #releaseFast(x: string, holdId: string): Promise<number> {
-    if (this.#lane !== undefined) return this.#lane.release(x, holdId).catch(rethrow);
-    return this.#run(scripts.releaseFast, [x], [holdId]).then(Number);
   }
 
   async #renewBatch(batch: readonly RenewRequest[]): Promise<readonly Renewal[]> {

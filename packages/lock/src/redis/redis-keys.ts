@@ -19,25 +19,19 @@ export class RedisKeys {
     this.channelPrefix = `${namespace}:lock-process:`;
   }
 
-  /** The counter of all keys together. */
-  get globalFence(): string {
-    return this.#fence ?? '';
+  /** The counter of all keys together; in a Cluster there is one for each. */
+  get globalFence(): string | undefined {
+    return this.#fence;
   }
 
   /** The six keys of the scripts: x, s, h, q, w, t. */
   all(resource: Resource): [string, string, string, string, string, string] {
-    const base = this.#base(resource);
+    const base = this.base(resource);
     return [`${base}x`, `${base}s`, `${base}h`, `${base}q`, `${base}w`, this.#fence ?? `${base}t`];
   }
 
-  /** The keys of an uncontended acquisition, beside the fence. */
-  fast(resource: Resource): [x: string, q: string] {
-    const base = this.#base(resource);
-    return [`${base}x`, `${base}q`];
-  }
-
   one(resource: Resource, suffix: 'x' | 's' | 'b' | 't' | 'i'): string {
-    const base = this.#base(resource);
+    const base = this.base(resource);
     return suffix === 't' && this.#fence !== undefined ? this.#fence : base + suffix;
   }
 
@@ -59,7 +53,8 @@ export class RedisKeys {
       : undefined;
   }
 
-  #base({ kind, key }: Resource): string {
+  /** What the names of one resource's keys begin with. */
+  base({ kind, key }: Resource): string {
     const tag = SPECIAL.test(key) ? encodeTag(key) : key;
     return `${kind === 'lock' ? this.#locks : this.#semaphores}${tag}}:`;
   }
