@@ -50,32 +50,48 @@ export function mongoFence(
   if (field === '' || field.startsWith('$') || field.includes('.')) {
     throw new InvalidOptionError('field', 'must be the plain name of a field');
   }
-  const seenBy = async (filter: object): Promise<number | undefined> => {
+  const write = async (filter: object, update: MongoUpdate, token: number, upsert: boolean) => {
+    const passed = { $or: [{ [field]: { $lte: token } }, { [field]: { $exists: false } }] };
+    const written = { ...update, $set: { ...update['$set'], [field]: token } };
+    const result = await collection.updateOne(
+      both(filter, passed) as never,
+      written as never,
+      { upsert } as never,
+    );
+    return result as MongoUpdateResult;
+  };
+  /** Whether there is a document; refuses the write if it was written with a larger token. */
+  const isThere = async (filter: object, token: number): Promise<boolean> => {
     const found = (await collection.findOne(filter as never)) as Readonly<Record<string, unknown>> | null;
-    return found === null ? undefined : Number(found[field]);
+    if (found === null) return false;
+    const seen = Number(found[field]);
+    if (seen > token) throw new StaleTokenError(field, token, seen);
+    return true;
   };
   return {
     updateOne: async (filter, update, source, { upsert = false } = {}) => {
       const token = tokenOf(source);
-      const guarded = {
-        $and: [filter, { $or: [{ [field]: { $lte: token } }, { [field]: { $exists: false } }] }],
-      };
-      const written = { ...update, $set: { ...update['$set'], [field]: token } };
+      const result = await write(filter, update, token, false);
+      if (result.matchedCount > 0) return result;
+      // A document that is there must not get a twin, also where no index would keep it from that.
+      const there = await isThere(filter, token);
+      if (!upsert && !there) return result;
       try {
-        const result = (await collection.updateOne(
-          guarded as never,
-          written as never,
-          { upsert } as never,
-        )) as MongoUpdateResult;
-        if (result.matchedCount > 0 || result.upsertedCount > 0) return result;
-        const seen = await seenBy(filter);
-        if (seen === undefined || seen <= token) return result;
-        throw new StaleTokenError(field, token, seen);
+        return await write(filter, update, token, upsert && !there);
       } catch (error) {
-        // The document is there, but its token is larger: an upsert then tries to insert a second one.
-        if (!upsert || (error as { code?: unknown }).code !== DUPLICATE_KEY) throw error;
-        throw new StaleTokenError(field, token, await seenBy(filter));
+        if ((error as { code?: unknown }).code !== DUPLICATE_KEY) throw error;
+        // Somebody inserted it in between.
+        await isThere(filter, token);
+        return await write(filter, update, token, false);
       }
     },
   };
+}
+
+// Both conditions, with what `filter` names at the top, where an upsert takes the fields of a new document from.
+function both(filter: object, passed: { readonly $or: readonly object[] }): object {
+  if (!('$or' in filter)) return { ...filter, ...passed };
+  const { $or, ...rest } = filter;
+  const and = '$and' in rest && Array.isArray(rest.$and) ? (rest.$and as object[]) : [];
+  return { ...rest, $and: [...and, { $or }, passed] };
 }
