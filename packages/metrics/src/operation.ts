@@ -40,9 +40,9 @@ export interface Operation<L extends LabelDefinitions = NoLabels> {
   readonly name: string;
 }
 
-type RunArguments<L extends LabelDefinitions, T> = [keyof L] extends [never]
-  ? [fn: () => T | PromiseLike<T>]
-  : [labels: LabelValues<L>, fn: () => T | PromiseLike<T>];
+type RunArguments<L extends LabelDefinitions, T> =
+  | [labels: LabelValues<L>, fn: () => T | PromiseLike<T>]
+  | ([keyof L] extends [never] ? [fn: () => T | PromiseLike<T>] : never);
 
 /** The three instruments behind an operation, by label values. */
 export interface OperationInstruments {
@@ -57,8 +57,7 @@ export function makeOperation<L extends LabelDefinitions>(
   options: OperationOptions<L>,
   instruments: OperationInstruments,
 ): Operation<L> {
-  const { classify = () => 'error', labels: definitions } = options;
-  const labelled = Object.keys(definitions ?? {}).length > 0;
+  const { classify = () => 'error' } = options;
   const start = (labels: Readonly<Record<string, string>> = {}): RunningOperation => {
     const started = performance.now();
     const inProgress = instruments.inProgress(labels);
@@ -77,9 +76,9 @@ export function makeOperation<L extends LabelDefinitions>(
     };
   };
   const run = async (...args: readonly unknown[]): Promise<unknown> => {
-    const fn = args[labelled ? 1 : 0];
+    const [labels, fn] = args.length > 1 ? args : [{}, args[0]];
     if (typeof fn !== 'function') throw new InvalidOptionError('fn', 'must be a function');
-    const running = start(labelled ? (args[0] as Record<string, string>) : {});
+    const running = start(labels as Record<string, string>);
     try {
       const result: unknown = await fn();
       running.end('ok');

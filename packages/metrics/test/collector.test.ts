@@ -334,6 +334,18 @@ test('an operation is counted by outcome, timed, and counted while it runs', asy
   expect(await text(metrics)).toContain('medical_request_duration_seconds_bucket{type="triage",le="2"}');
 });
 
+test('an operation without labels runs with no labels, or with none of them said', async () => {
+  const metrics = createMetricsCollector();
+  const operation = metrics.operation('imports');
+  expect(await operation.run(async () => 1)).toBe(1);
+  expect(await operation.run({}, async () => 2)).toBe(2);
+  expect(await lines(metrics, 'imports_processed_total{outcome="ok"}')).toEqual([
+    'imports_processed_total{outcome="ok"} 2',
+  ]);
+  const wrong: unknown = 'work';
+  await expect(operation.run(wrong as () => void)).rejects.toThrow('fn');
+});
+
 test('methods and functions are timed and counted by a decorator, whatever their outcome', async () => {
   const metrics = collector();
   class Service {
