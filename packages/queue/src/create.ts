@@ -2,6 +2,7 @@ import { processWide } from '@xiaoke/core';
 import { openRedis } from '@xiaoke/core/redis';
 import type { Backend } from './backend.ts';
 import { Manager } from './manager.ts';
+import type { AmqpConnect } from './rabbitmq/amqp.ts';
 import { MemoryBackend } from './memory/memory-backend.ts';
 import {
   resolveQueueOptions,
@@ -55,9 +56,29 @@ async function make(options: QueueManagerOptions, shared: boolean): Promise<Mana
 
 async function backendFor(options: ResolvedQueueOptions): Promise<Backend> {
   if (options.type === 'memory') return new MemoryBackend(options);
+  if (options.type === 'rabbitmq') return await rabbitMqBackend(options);
   const [{ RedisBackend }, connection] = await Promise.all([
     import('./redis/redis-backend.ts'),
     openRedis(options.redis, { load: async () => await import('ioredis'), logger: options.logger }),
   ]);
   return new RedisBackend(options, connection);
+}
+
+async function rabbitMqBackend(options: ResolvedQueueOptions): Promise<Backend> {
+  const [{ RabbitMqBackend }, { default: amqplib }, { RedisLog }] = await Promise.all([
+    import('./rabbitmq/rabbitmq-backend.ts'),
+    import('amqplib'),
+    import('./rabbitmq/redis-log.ts'),
+  ]);
+  const connect = amqplib.connect as unknown as AmqpConnect;
+  if (options.rabbitmqOptions.statusStore !== 'redis')
+    return new RabbitMqBackend(options, connect, undefined);
+  const { redis, logger, namespace, clock } = options;
+  const connection = await openRedis(redis, { load: async () => await import('ioredis'), logger });
+  const troubled = (error: unknown): void => logger.warn({ err: error }, 'the status store was lost');
+  return new RabbitMqBackend(
+    options,
+    connect,
+    (background) => new RedisLog({ connection, namespace, clock, background, troubled }),
+  );
 }

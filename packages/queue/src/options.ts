@@ -15,7 +15,12 @@ import {
 } from '@xiaoke/core';
 import type { QueueLimits } from './backend.ts';
 import type { Compression } from './envelope.ts';
-import { QueueError } from './errors.ts';
+import {
+  resolveRabbitMqOptions,
+  resolveRabbitMqUrls,
+  type RabbitMqOptions,
+  type ResolvedRabbitMqOptions,
+} from './rabbitmq-options.ts';
 import {
   checkInteger,
   checkName,
@@ -50,7 +55,9 @@ export interface QueueManagerOptions {
   /** @default redis if `redis` is given, else rabbitmq if `rabbitmq` is given, else memory */
   readonly type?: QueueType;
   readonly redis?: RedisOption;
+  /** `amqp://` or `amqps://`; several brokers of one cluster are tried in turn. With it, `redis` is the status store. */
   readonly rabbitmq?: string | readonly string[];
+  readonly rabbitmqOptions?: RabbitMqOptions;
   /** Managers of one namespace share tasks; ids are unique in it. @default 'default' */
   readonly namespace?: string;
   /** The queues that workers serve and inspections name when nothing else is said. @default ['default'] */
@@ -102,8 +109,10 @@ export interface QueueManagerOptions {
 
 /** Options that were checked. */
 export interface ResolvedQueueOptions {
-  readonly type: 'memory' | 'redis';
+  readonly type: QueueType;
   readonly redis: RedisOption;
+  readonly rabbitmq: readonly string[];
+  readonly rabbitmqOptions: ResolvedRabbitMqOptions;
   readonly namespace: string;
   readonly queues: readonly string[];
   readonly schemas: ReadonlyMap<string, StandardSchemaV1>;
@@ -131,12 +140,15 @@ export interface ResolvedQueueOptions {
 
 const LOCALHOST = 'redis://localhost:6379';
 
-/** Checks everything once. @throws InvalidOptionError, or QueueError `UNSUPPORTED` for a backend that does not exist */
+/** Checks everything once. @throws InvalidOptionError */
 export function resolveQueueOptions(options: QueueManagerOptions = {}): ResolvedQueueOptions {
   if (typeof options !== 'object' || options === null)
     throw new InvalidOptionError('options', 'must be an object');
+  const type = resolveType(options);
   return Object.freeze({
-    type: resolveType(options),
+    type,
+    rabbitmq: resolveRabbitMqUrls(options.rabbitmq),
+    rabbitmqOptions: resolveRabbitMqOptions(options.rabbitmqOptions ?? {}, options.redis !== undefined),
     redis: options.redis ?? LOCALHOST,
     namespace: checkName(options.namespace ?? 'default', 'namespace'),
     queues: resolveQueues(options.queues ?? ['default']),
@@ -228,22 +240,13 @@ export function resolveLimits(limits: QueueLimitOptions, path: string): QueueLim
   };
 }
 
-function resolveType(options: QueueManagerOptions): 'memory' | 'redis' {
+function resolveType(options: QueueManagerOptions): QueueType {
   const { type } = options;
   if (type !== undefined && !Object.values(QueueType).includes(type))
     throw new InvalidOptionError('type', "must be 'memory', 'redis' or 'rabbitmq'");
-  const chosen =
-    type ??
-    (options.redis !== undefined
-      ? QueueType.REDIS
-      : options.rabbitmq !== undefined
-        ? QueueType.RABBITMQ
-        : QueueType.MEMORY);
-  if (chosen === QueueType.RABBITMQ)
-    throw new QueueError('UNSUPPORTED', "The backend 'rabbitmq' is not available", {
-      details: { type: chosen },
-    });
-  return chosen;
+  if (type !== undefined) return type;
+  if (options.rabbitmq === undefined) return options.redis === undefined ? QueueType.MEMORY : QueueType.REDIS;
+  return options.redis === undefined ? QueueType.RABBITMQ : QueueType.REDIS;
 }
 
 function resolveWeights(

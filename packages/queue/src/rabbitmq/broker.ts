@@ -1,0 +1,160 @@
+import type { Background } from '@xiaoke/core';
+import type { PriorityIndex } from '../backend.ts';
+import { QueueError } from '../errors.ts';
+import type { ResolvedQueueOptions } from '../options.ts';
+import type { AmqpConnect, AmqpConnection } from './amqp.ts';
+import type { Reply, Ticket } from './ledger-commands.ts';
+import { Link } from './link.ts';
+import { graveOf, messageOf } from './message.ts';
+import { delayNames, Names } from './names.ts';
+import { Publisher, type Outgoing } from './publisher.ts';
+import { brokerVersion, Topology } from './topology.ts';
+
+/** What the broker is reached with. */
+export interface BrokerOptions {
+  readonly options: ResolvedQueueOptions;
+  readonly connect: AmqpConnect;
+  readonly background: Background;
+  readonly missing: (queue: string, priority: PriorityIndex) => void;
+}
+
+/**
+ * The broker: one connection that publishes and one that consumes, because a broker short of memory stops reading from
+ * those that publish, and acknowledgements have to go on.
+ */
+export class Broker {
+  readonly names: Names;
+  readonly publishing: Link;
+  readonly consuming: Link;
+  readonly topology: Topology;
+  readonly publisher: Publisher;
+  readonly #options: BrokerOptions;
+
+  constructor(made: BrokerOptions) {
+    this.#options = made;
+    const { options, background } = made;
+    const { clock, logger, enqueueTimeoutMs, maxBuffered, rabbitmqOptions } = options;
+    this.names = new Names(options.namespace);
+    this.publishing = this.#link('publishing');
+    this.consuming = this.#link('consuming');
+    const timeoutMs = Math.max(enqueueTimeoutMs, 10_000);
+    const troubled = (error: unknown): void => logger.debug({ err: error }, 'a RabbitMQ channel was lost');
+    this.topology = new Topology({
+      link: this.consuming,
+      names: this.names,
+      clock,
+      deliveryLimit: rabbitmqOptions.deliveryLimit,
+      delayedExchange: rabbitmqOptions.delayedExchange,
+      timeoutMs,
+      missing: made.missing,
+    });
+    this.publisher = new Publisher({
+      link: this.publishing,
+      clock,
+      background,
+      window: rabbitmqOptions.confirmWindow,
+      maxBuffered: Math.max(maxBuffered, 1_000),
+      silenceMs: Math.max(2 * enqueueTimeoutMs, 5_000),
+      timeoutMs,
+      troubled,
+      repair: (message) => this.#repair(message),
+    });
+  }
+
+  /** Connects and looks at what the broker is. @throws QueueError `QUEUE_UNAVAILABLE`, `UNSUPPORTED` */
+  async open(timeoutMs: number): Promise<void> {
+    this.publishing.start();
+    const connection = await this.consuming.ready(timeoutMs);
+    const [major, minor] = brokerVersion(connection);
+    if (major < 3 || (major === 3 && minor < 10))
+      throw new QueueError('UNSUPPORTED', 'RabbitMQ 3.10 or later is needed', {
+        details: { version: String(connection.connection.serverProperties['version']) },
+      });
+    if (this.#options.options.rabbitmqOptions.delayedExchange) await this.#probePlugin();
+  }
+
+  /** Publishes what is owed; resolves when all of it is confirmed. */
+  async deliver({ tickets, graves }: Reply, timeoutMs: number): Promise<void> {
+    const queues = new Set<string>();
+    for (const { queue } of tickets) queues.add(queue);
+    for (const { queue } of graves) queues.add(queue);
+    for (const queue of queues) await this.topology.ensureQueue(queue);
+    // What is due first also lies first where it arrives, should all of it be due by then.
+    const sent = [...tickets]
+      .sort((a, b) => a.dueAt - b.dueAt)
+      .map((ticket) => this.#send(ticket, timeoutMs));
+    for (const grave of graves) sent.push(this.publisher.publish(graveOf(grave, this.names), timeoutMs));
+    await Promise.all(sent);
+  }
+
+  async close(timeoutMs: number): Promise<void> {
+    await this.publisher.close(timeoutMs / 2);
+    await Promise.all([this.publishing.close(timeoutMs), this.consuming.close(timeoutMs)]);
+  }
+
+  #send(ticket: Ticket, timeoutMs: number): Promise<void> {
+    const { clock, rabbitmqOptions } = this.#options.options;
+    const way = { names: this.names, now: clock.now(), plugin: rabbitmqOptions.delayedExchange };
+    const message = messageOf(ticket, way);
+    if (message.level < 0) return this.publisher.publish(message, timeoutMs);
+    return this.#sendDelayed(message, ticket, timeoutMs);
+  }
+
+  async #sendDelayed(
+    message: Outgoing & { level: number },
+    ticket: Ticket,
+    timeoutMs: number,
+  ): Promise<void> {
+    await this.topology.ensureDelay(this.names.list(ticket.queue, ticket.priority), message.level);
+    await this.publisher.publish(message, timeoutMs);
+  }
+
+  /** Nothing took a message: what was declared is not there any more. */
+  async #repair(message: Outgoing): Promise<void> {
+    this.topology.forgetAll();
+    await this.topology.ensureQueue(message.queue);
+    if (message.exchange === '') return;
+    const target = message.routingKey.replace(/^(?:[01]\.){28}/, '');
+    await this.topology.ensureDelay(target, 27);
+  }
+
+  #link(purpose: string): Link {
+    const { options, connect, background } = this.#options;
+    const { clock, random, logger, namespace, rabbitmq, rabbitmqOptions } = options;
+    return new Link({
+      connect,
+      urls: rabbitmq,
+      name: `@xiaoke/queue ${namespace} ${purpose}`,
+      heartbeatMs: rabbitmqOptions.heartbeatMs,
+      connectTimeoutMs: rabbitmqOptions.connectTimeoutMs,
+      clock,
+      random,
+      logger,
+      background,
+      troubled: (error) => logger.warn({ err: error, purpose }, 'the connection to RabbitMQ was lost'),
+    });
+  }
+
+  // An exchange type that a broker does not know costs the connection, so one is made for the question.
+  async #probePlugin(): Promise<void> {
+    const { options, connect } = this.#options;
+    const connection: AmqpConnection = await connect(options.rabbitmq[0] ?? '', {
+      timeout: options.rabbitmqOptions.connectTimeoutMs,
+    });
+    connection.on('error', () => {});
+    try {
+      const channel = await connection.createChannel();
+      channel.on('error', () => {});
+      await channel.assertExchange(delayNames.plugin, 'x-delayed-message', {
+        durable: true,
+        arguments: { 'x-delayed-type': 'direct' },
+      });
+    } catch (cause) {
+      throw new QueueError('UNSUPPORTED', 'This broker lacks the plugin rabbitmq_delayed_message_exchange', {
+        cause,
+      });
+    } finally {
+      connection.connection.stream.destroy();
+    }
+  }
+}

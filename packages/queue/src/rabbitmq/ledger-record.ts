@@ -1,0 +1,99 @@
+import type { GroupRule, NewTask, ParentLink, PriorityIndex, StoredTask } from '../backend.ts';
+
+/** What the ledger knows of one task. Plain data, so that a snapshot is its JSON. */
+export interface LedgerRecord {
+  readonly id: string;
+  queue: string;
+  priority: PriorityIndex;
+  blob: string;
+  state: StoredTask['state'];
+  /** Waiting for its group, its children or the task whose unique key it wants: no message of it exists. */
+  held: boolean;
+  /** Counts its messages; only one of this generation may run. 0: none was made yet. */
+  generation: number;
+  /** Since when a message of this generation is owed to the broker; 0 when the broker has it. */
+  owedSince: number;
+  attempts: number;
+  stalls: number;
+  token: number;
+  worker: string | undefined;
+  readonly enqueuedAt: number;
+  runAt: number | undefined;
+  startedAt: number | undefined;
+  finishedAt: number | undefined;
+  expiresAt: number | undefined;
+  result: string | undefined;
+  error: string | undefined;
+  progress: string | undefined;
+  logs: string[] | undefined;
+  unique: string | undefined;
+  group: GroupRule | undefined;
+  /** Whether it counts in its group. */
+  admitted: boolean;
+  readonly parent: ParentLink | undefined;
+  pendingChildren: string[] | undefined;
+  childResults: Record<string, string> | undefined;
+  cancelReason: string | undefined;
+}
+
+/** A record of a task that was just enqueued. */
+export function newRecord(task: NewTask, now: number): LedgerRecord {
+  return {
+    id: task.id,
+    queue: task.queue,
+    priority: task.priority,
+    blob: task.blob,
+    state: 'waiting',
+    held: false,
+    generation: 0,
+    owedSince: 0,
+    attempts: 0,
+    stalls: 0,
+    token: 0,
+    worker: undefined,
+    enqueuedAt: now,
+    runAt: task.runAt ?? (task.delayMs > 0 ? now + task.delayMs : undefined),
+    startedAt: undefined,
+    finishedAt: undefined,
+    expiresAt: undefined,
+    result: undefined,
+    error: undefined,
+    progress: undefined,
+    logs: undefined,
+    unique: task.unique?.key,
+    group: task.group,
+    admitted: false,
+    parent: task.parent,
+    pendingChildren: task.children === undefined ? undefined : [...task.children],
+    childResults: undefined,
+    cancelReason: undefined,
+  };
+}
+
+/** The record as the status store shows it. */
+export function storedRecord(record: LedgerRecord, now: number): StoredTask {
+  const due = record.state === 'delayed' && (record.runAt ?? 0) <= now;
+  return {
+    id: record.id,
+    blob: record.blob,
+    state: due ? 'waiting' : record.state,
+    attempts: record.attempts,
+    stalls: record.stalls,
+    token: record.token === 0 ? undefined : record.token,
+    worker: record.state === 'active' ? record.worker : undefined,
+    runAt: record.runAt,
+    startedAt: record.startedAt,
+    finishedAt: record.finishedAt,
+    result: record.result,
+    error: record.error,
+    progress: record.progress,
+    logs: record.logs ?? [],
+    pendingChildren: record.pendingChildren?.length ?? 0,
+  };
+}
+
+/** Whether a task has come to its end. */
+export function hasEnded(record: LedgerRecord): boolean {
+  const { state } = record;
+  return state === 'completed' || state === 'dead' || state === 'cancelled' || state === 'expired';
+}
