@@ -171,7 +171,9 @@ export class Ledger {
     const holder = tables.uniques.get(rule.key);
     const first = tables.records.get(holder?.id ?? '');
     const id = holder?.id ?? '';
-    if (rule.mode !== 'replace' || holder === undefined || first === undefined) {
+    // What waits in another queue stays as it is.
+    const replaces = rule.mode === 'replace' && first?.queue === task.queue;
+    if (!replaces || holder === undefined) {
       if (first !== undefined && first.owedSince > 0) reply.tickets.push(tables.ticket(first));
       return { id, duplicate: true };
     }
