@@ -68,9 +68,14 @@ function checkOption(redis: unknown, option: string): void {
   }
 }
 
+// Once it has said goodbye to a socket, ioredis keeps the process for this long (2 s by its default) in case the socket is still
+// there, also when it has been gone for long.
+const DISCONNECT_TIMEOUT = 200;
+
 function defaults(random: Random): object {
   return {
     lazyConnect: true,
+    disconnectTimeout: DISCONNECT_TIMEOUT,
     maxRetriesPerRequest: 1,
     connectTimeout: 5_000,
     // Jitter keeps a fleet from reconnecting in step.
@@ -96,7 +101,8 @@ class Connection implements RedisConnection {
     return isRedisCluster(this.client);
   }
 
-  duplicate(overrides: object = {}): RedisLike {
+  duplicate(own: object = {}): RedisLike {
+    const overrides = { disconnectTimeout: DISCONNECT_TIMEOUT, ...own };
     const made = isRedisCluster(this.client)
       ? // ioredis 5 takes these in place of the cluster's own, which hold its password; ioredis 6 merges them itself.
         this.client.duplicate([], { redisOptions: { ...this.client.options?.redisOptions, ...overrides } })
