@@ -1,0 +1,232 @@
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { Cluster } from 'ioredis';
+import { eventually } from '@xiaoke/core/testing';
+import { startRedisCluster, type RedisCluster } from '@xiaoke/test-servers';
+import { createQueueManager, type QueueManager, type QueueManagerOptions } from '../src/index.ts';
+import { conformanceScenarios } from '../src/testing/index.ts';
+
+const open: QueueManager[] = [];
+let servers: RedisCluster;
+let client: Cluster;
+let names = 0;
+
+beforeAll(async () => {
+  servers = await startRedisCluster({ appendonly: 'always' });
+  client = new Cluster(servers.nodes.map(({ host, port }) => ({ host, port })));
+  client.on('error', () => {});
+});
+
+afterEach(async () => {
+  await Promise.all(open.splice(0).map((manager) => manager.close({ timeout: 1_000 })));
+});
+
+afterAll(async () => {
+  client.disconnect();
+  await servers.stop();
+});
+
+async function connect(namespace: string, options: QueueManagerOptions = {}): Promise<QueueManager> {
+  const manager = await createQueueManager({
+    redis: client,
+    namespace,
+    partitions: 6,
+    lease: '2s',
+    ...options,
+  });
+  manager.on('error', () => {});
+  open.push(manager);
+  return manager;
+}
+
+function fresh(): string {
+  names += 1;
+  return `n${names}-${process.pid}`;
+}
+
+/** How many fields each node has in the hashes of the namespace's tasks. */
+async function tasksPerNode(namespace: string): Promise<number[]> {
+  return await Promise.all(
+    servers.nodes.map(async (node) => {
+      const keys = (await node.cli('--scan', '--pattern', `xq:{${namespace}:*}:jobs`))
+        .split('\n')
+        .filter(Boolean);
+      const counts = await Promise.all(keys.map((key) => node.cli('HLEN', key)));
+      return counts.reduce((sum, count) => sum + Number(count), 0);
+    }),
+  );
+}
+
+describe('in one partition on a Cluster, every promise of the queue holds', () => {
+  for (const { name, run } of conformanceScenarios) {
+    it(name, async () => {
+      const prefix = fresh();
+      await run({
+        manager: async (options, share) =>
+          await connect(share === undefined ? fresh() : `${prefix}${share}`, { ...options, partitions: 1 }),
+      });
+    });
+  }
+});
+
+describe('a queue in several partitions of a three-node Cluster', () => {
+  it('spreads over all nodes, and every task is done once', async () => {
+    const namespace = fresh();
+    const queue = await connect(namespace);
+    const runs = new Map<number, number>();
+    queue.registerTaskHandler('t', async (n: number) => {
+      runs.set(n, (runs.get(n) ?? 0) + 1);
+      return n;
+    });
+    const tasks = await queue.enqueueTasks(
+      Array.from({ length: 600 }, (_, n) => ({
+        name: 't',
+        payload: n,
+        options: { delay: n % 3 === 0 ? 50 : 0 },
+      })),
+    );
+    for (const count of await tasksPerNode(namespace)) expect(count).toBeGreaterThan(0);
+    await queue.startWorkers(20);
+    const results = await Promise.all(tasks.map((task) => task.result({ timeout: '20s' })));
+    expect(results).toEqual(Array.from({ length: 600 }, (_, n) => n));
+    expect([...runs.values()].every((times) => times === 1)).toBe(true);
+    const [info] = await queue.inspectQueues(['default']);
+    expect(info).toMatchObject({
+      states: { waiting: 0, delayed: 0, active: 0 },
+      totals: { enqueued: 600, completed: 600 },
+      workers: 1,
+      slots: 20,
+    });
+  });
+
+  it('finds every task by its id, cancels, and keeps dead letters over all partitions', async () => {
+    const queue = await connect(fresh());
+    queue.registerTaskHandler('bad', () => Promise.reject(new Error('no')));
+    const waiting = await queue.enqueueTasks(
+      Array.from({ length: 20 }, (_, n) => ({ name: 'bad', payload: n, options: { delay: '1h' } })),
+    );
+    for (const task of waiting) expect(await task.cancel()).toBe(true);
+    const bad = await queue.enqueueTasks(
+      Array.from({ length: 30 }, (_, n) => ({
+        name: 'bad',
+        payload: n,
+        options: { attempts: 1, id: `own ${n}` },
+      })),
+    );
+    await queue.startWorkers(10);
+    await eventually(async () => expect(await queue.deadLetters.count('default')).toBe(30));
+    const found = new Set<string>();
+    let cursor: string | undefined;
+    do {
+      const page = await queue.deadLetters.list({
+        queue: 'default',
+        limit: 7,
+        ...(cursor === undefined ? {} : { cursor }),
+      });
+      for (const { id } of page.items) found.add(id);
+      cursor = page.cursor;
+    } while (cursor !== undefined);
+    expect(found).toEqual(new Set(bad.map(({ id }) => id)));
+    expect(await queue.deadLetters.purge({ queue: 'default' })).toBe(30);
+  });
+
+  it('an id is one over all partitions, and so are unique keys and groups, which decide the partition', async () => {
+    const queue = await connect(fresh());
+    const first = await queue.enqueueTask('t', 1, { id: 'one' });
+    const second = await queue.enqueueTask('t', 2, { id: 'one', queue: 'other' });
+    expect([first.duplicate, second.duplicate]).toEqual([false, true]);
+    for (let n = 0; n < 20; n += 1) {
+      const unique = { key: `k${n}`, mode: 'reject' } as const;
+      const one = await queue.enqueueTask('t', 1, { unique });
+      const two = await queue.enqueueTask('t', 2, { unique });
+      expect([two.duplicate, two.id]).toEqual([true, one.id]);
+    }
+    const order: number[] = [];
+    queue.registerTaskHandler('ordered', async (n: number) => void order.push(n));
+    const grouped = await queue.enqueueTasks(
+      Array.from({ length: 20 }, (_, n) => ({
+        name: 'ordered',
+        payload: n,
+        options: { group: { key: 'g' } },
+      })),
+    );
+    queue.registerTaskHandler('t', async () => 1);
+    await queue.startWorkers(10);
+    for (const task of grouped) await task.result({ timeout: '10s' });
+    expect(order).toEqual(Array.from({ length: 20 }, (_, n) => n));
+  });
+
+  it('a flow spans slots: parents hear of children elsewhere, deep and wide, and of their failures', async () => {
+    const queue = await connect(fresh());
+    queue.registerTaskHandler('leaf', async (n: number) => n);
+    queue.registerTaskHandler('sum', async (_payload, context) =>
+      [...(await context.childResults()).values()].reduce<number>((sum, value) => sum + Number(value), 0),
+    );
+    queue.registerTaskHandler('bad', () => Promise.reject(new Error('no')));
+    await queue.startWorkers(10);
+    const branch = (from: number): object => ({
+      name: 'sum',
+      payload: null,
+      children: Array.from({ length: 10 }, (_, n) => ({ name: 'leaf', payload: from + n })),
+    });
+    const flow = await queue.enqueueFlow({
+      name: 'sum',
+      payload: null,
+      children: [branch(0), branch(10), branch(20)] as never,
+    });
+    const partitions = new Set(
+      flow.children.flatMap(({ children }) => children.map(({ id }) => id.split('~')[0])),
+    );
+    expect(partitions.size).toBeGreaterThan(2);
+    expect(await flow.result({ timeout: '20s' })).toBe((29 * 30) / 2);
+    const doomed = await queue.enqueueFlow({
+      name: 'sum',
+      payload: null,
+      children: [
+        { name: 'leaf', payload: 1 },
+        { name: 'bad', payload: 1, options: { attempts: 1 } },
+      ],
+    });
+    await expect(doomed.result({ timeout: '20s' })).rejects.toMatchObject({ code: 'TASK_FAILED' });
+    expect(await queue.getTask(doomed.id)).toMatchObject({ state: 'dead', reason: 'CHILD_FAILED' });
+  });
+
+  it('a schedule fires once for all processes', async () => {
+    const namespace = fresh();
+    const managers = await Promise.all([connect(namespace), connect(namespace), connect(namespace)]);
+    const fired: unknown[] = [];
+    for (const manager of managers) {
+      manager.registerTaskHandler('tick', async (_payload, { id }) => void fired.push(id));
+      await manager.startWorkers(1);
+    }
+    await managers[0]?.schedules.upsert('s', { every: 150 }, 'tick', 1);
+    await eventually(() => expect(fired.length).toBeGreaterThan(4));
+    await managers[0]?.schedules.remove('s');
+    expect(new Set(fired).size).toBe(fired.length);
+  });
+
+  it('limits of a queue are refused, since no script can hold them over several slots', async () => {
+    const queue = await connect(fresh());
+    await expect(queue.setLimits('default', { concurrency: 1 })).rejects.toMatchObject({
+      code: 'UNSUPPORTED',
+    });
+  });
+
+  it('loses nothing while a node is killed and comes back, and the other nodes go on', async () => {
+    const namespace = fresh();
+    const queue = await connect(namespace, { enqueueTimeout: '20s' });
+    const done = new Set<number>();
+    queue.registerTaskHandler('t', async (n: number) => void done.add(n));
+    await queue.startWorkers(10);
+    const tasks = await queue.enqueueTasks(
+      Array.from({ length: 200 }, (_, n) => ({ name: 't', payload: n })),
+    );
+    const [victim] = servers.nodes;
+    await victim?.kill();
+    const during = Array.from({ length: 60 }, (_, n) => queue.enqueueTask('t', 200 + n));
+    await victim?.restart();
+    await servers.healthy();
+    tasks.push(...(await Promise.all(during)));
+    await eventually(() => expect(done.size).toBe(260), { timeout: 25_000 });
+    for (const task of tasks) expect((await queue.getTask(task.id))?.state).toBe('completed');
+  }, 60_000);
+});
