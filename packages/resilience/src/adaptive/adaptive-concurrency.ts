@@ -3,7 +3,7 @@ import { WaitQueue, type QueueOrder } from '../bulkhead/wait-queue.ts';
 import type { Part } from '../engine/compile.ts';
 import { BasePolicy, policyName, type Policy, type PolicyStats } from '../engine/policy.ts';
 import type { Scope } from '../engine/scope.ts';
-import type { Stage } from '../engine/stage.ts';
+import { refuse, type REFUSED, type Stage } from '../engine/stage.ts';
 import { BulkheadFullError, OverloadError, withoutStack } from '../errors.ts';
 import { checkChoice, checkNumber, checkObject } from '../options.ts';
 import { isThrottle } from '../retry/retry-after.ts';
@@ -96,14 +96,14 @@ class AdaptiveConcurrency
     this.#queue = new WaitQueue(this.clock);
   }
 
-  enter(scope: Scope): undefined | Promise<void> {
+  enter(scope: Scope): undefined | typeof REFUSED | Promise<void> {
     if (this.#active < Math.floor(this.#limit)) {
       this.#active += 1;
       this.#counts.admitted += 1;
       return undefined;
     }
     const { queue, order, maxWait } = this.#options;
-    if (this.#queue.size >= queue) throw this.#refusal();
+    if (this.#queue.size >= queue) return refuse(scope, this.#refusal());
     return this.#queue.wait(scope, order, maxWait, () => this.#refusal());
   }
 
@@ -115,6 +115,7 @@ class AdaptiveConcurrency
   leave(_token: unknown, scope: Scope): void {
     if (scope.abandoned === undefined) this.#learn(scope);
     this.#active -= 1;
+    if (this.#queue.size === 0) return;
     while (this.#active < Math.floor(this.#limit) && this.#queue.grantNext(this.#options.order)) {
       this.#active += 1;
       this.#counts.admitted += 1;

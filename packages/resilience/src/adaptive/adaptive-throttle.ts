@@ -3,7 +3,7 @@ import { TimeWindow } from '../breaker/call-window.ts';
 import type { Part } from '../engine/compile.ts';
 import { BasePolicy, policyName, type Policy, type PolicyStats } from '../engine/policy.ts';
 import type { Scope } from '../engine/scope.ts';
-import type { Stage } from '../engine/stage.ts';
+import { refuse, type REFUSED, type Stage } from '../engine/stage.ts';
 import { OverloadError, withoutStack } from '../errors.ts';
 import { checkNumber, checkObject } from '../options.ts';
 
@@ -76,7 +76,7 @@ class AdaptiveThrottle extends BasePolicy<never, object> implements AdaptiveThro
     this.#accepts = new TimeWindow(window, BUCKETS);
   }
 
-  enter(_scope: Scope, now: number): undefined {
+  enter(scope: Scope, now: number): undefined | typeof REFUSED {
     const rejection = this.#rejection(now);
     // Refused calls count as requests: that is what makes the share hold.
     this.#requests.record(now, false, false);
@@ -84,7 +84,10 @@ class AdaptiveThrottle extends BasePolicy<never, object> implements AdaptiveThro
       this.#rejected += 1;
       const { name: policy } = this;
       const message = `Throttle "${policy}" refuses ${Math.round(rejection * 100)} % of the calls`;
-      throw withoutStack(() => new OverloadError('THROTTLED', message, { policy }));
+      return refuse(
+        scope,
+        withoutStack(() => new OverloadError('THROTTLED', message, { policy })),
+      );
     }
     this.#admitted += 1;
     return undefined;

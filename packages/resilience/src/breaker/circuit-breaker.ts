@@ -2,7 +2,7 @@ import { TimeoutError } from '@xiaoke/core';
 import type { Part } from '../engine/compile.ts';
 import { BasePolicy, policyName, type Configurable, type Policy } from '../engine/policy.ts';
 import type { Scope } from '../engine/scope.ts';
-import { REFUSED, type Stage } from '../engine/stage.ts';
+import { refuse, type REFUSED, type Stage } from '../engine/stage.ts';
 import { CircuitOpenError, withoutStack } from '../errors.ts';
 import { resolveBreakerOptions, type CircuitBreakerOptions } from './breaker-options.ts';
 import type { CircuitBreakerStats, CircuitState, CircuitTransition } from './breaker-stats.ts';
@@ -137,8 +137,7 @@ class CircuitBreaker extends BasePolicy<never, CircuitBreakerEvents> implements 
       return UNCOUNTED;
     }
     this.#rejected += 1;
-    scope.refusal = this.#refusal(now);
-    return REFUSED;
+    return refuse(scope, this.#refusal(now));
   }
 
   leave(token: unknown, scope: Scope): void {

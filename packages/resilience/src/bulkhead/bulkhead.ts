@@ -8,7 +8,7 @@ import {
   type PolicyStats,
 } from '../engine/policy.ts';
 import type { Scope } from '../engine/scope.ts';
-import type { Stage } from '../engine/stage.ts';
+import { refuse, type REFUSED, type Stage } from '../engine/stage.ts';
 import { BulkheadFullError, withoutStack } from '../errors.ts';
 import { checkChoice, checkNumber, checkObject } from '../options.ts';
 import { WaitQueue, type QueueOrder } from './wait-queue.ts';
@@ -103,7 +103,7 @@ class Bulkhead extends BasePolicy<never, object> implements BulkheadPolicy, Stag
     this.#fill();
   }
 
-  enter(scope: Scope): undefined | Promise<void> {
+  enter(scope: Scope): undefined | typeof REFUSED | Promise<void> {
     if (this.#active < this.#options.concurrency) {
       this.#active += 1;
       this.#counts.admitted += 1;
@@ -114,7 +114,7 @@ class Bulkhead extends BasePolicy<never, object> implements BulkheadPolicy, Stag
 
   leave(): void {
     this.#active -= 1;
-    this.#fill();
+    if (this.#queue.size > 0) this.#fill();
   }
 
   parts(): readonly Part[] {
@@ -127,9 +127,9 @@ class Bulkhead extends BasePolicy<never, object> implements BulkheadPolicy, Stag
     return { kind, name, concurrency, active: this.#active, queued: this.#queue.size, ...this.#counts };
   }
 
-  #wait(scope: Scope): Promise<void> {
+  #wait(scope: Scope): typeof REFUSED | Promise<void> {
     const { queue, order, maxWait } = this.#options;
-    if (this.#queue.size >= queue && !this.#makeRoom(scope)) throw this.#refusal('is full');
+    if (this.#queue.size >= queue && !this.#makeRoom(scope)) return refuse(scope, this.#refusal('is full'));
     return this.#queue.wait(scope, order, maxWait, () => this.#refusal('kept the call waiting too long'));
   }
 

@@ -28,13 +28,12 @@ export class CallMeter {
     this.#onCall = onCall;
   }
 
-  record(scope: Scope | undefined, begun: number): void {
-    if (scope === undefined) return;
+  record(scope: Scope, begun: number): void {
     const { outcome, endedAt, settled } = scope;
     this.#counts[outcome] += 1;
     if (outcome === 'rejected') this.#countRejection(settled);
     else this.#latency.record(endedAt - begun);
-    this.#onCall?.(outcome, endedAt - begun);
+    if (this.#onCall !== undefined) this.#tell(this.#onCall, outcome, endedAt - begun);
   }
 
   counts(): CallCounts {
@@ -48,6 +47,14 @@ export class CallMeter {
       rejectedBy: Object.fromEntries(this.#rejectedBy),
       latencyMs: this.#latency.summary(),
     };
+  }
+
+  #tell(onCall: (outcome: Outcome, durationMs: number) => void, outcome: Outcome, durationMs: number): void {
+    try {
+      onCall(outcome, durationMs);
+    } catch {
+      // Whoever listens does not take part in the call.
+    }
   }
 
   #countRejection(error: unknown): void {

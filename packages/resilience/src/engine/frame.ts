@@ -2,7 +2,7 @@ import type { Clock } from '@xiaoke/core';
 import type { RetryEngine } from '../retry/retry-engine.ts';
 import type { Operation } from './context.ts';
 import type { CallMeter } from './call-meter.ts';
-import { Attempt, attemptNumber, Scope } from './scope.ts';
+import { Attempt, Scope } from './scope.ts';
 import { enterStages, failScope, leaveStages, type Stage } from './stage.ts';
 
 /** Something that runs an operation inside a scope: a frame, or a policy with a control flow of its own. */
@@ -22,9 +22,19 @@ export interface FrameParts {
   readonly clock: Clock;
 }
 
+/** One passage through a frame. */
+interface Passage {
+  readonly operation: Operation<unknown>;
+  readonly parent: Scope;
+  /** Around all attempts; that of the outer stages, or the parent when there are none. */
+  readonly scope: Scope;
+  readonly begun: number;
+}
+
 /**
- * A part of a pipeline compiled into one asynchronous function: stages, at most one retry, stages, operation. The first
- * attempt runs inside it; what costs more (p-retry, waiting) is entered only when it is needed.
+ * A part of a pipeline compiled into one asynchronous step: stages, at most one retry, stages, operation. Everything up to
+ * the start of the first attempt is plain code, and what follows its end hangs on one promise; what costs more (p-retry,
+ * waiting) is entered only when it is needed. An `async` function, with its suspended frame, costs half as much again.
  */
 export class Frame implements Runner {
   readonly #parts: FrameParts;
@@ -35,110 +45,119 @@ export class Frame implements Runner {
     this.#meter = meter;
   }
 
-  async run(parent: Scope, operation: Operation<unknown>): Promise<unknown> {
-    const { outer, retry, inner, clock } = this.#parts;
-    const frame = outer.length === 0 ? parent : new Scope(parent, parent.call);
+  run(parent: Scope, operation: Operation<unknown>): Promise<unknown> {
+    const { outer, clock } = this.#parts;
     const begun = clock.monotonic();
-    let attempt: Attempt | undefined;
-    let value: unknown;
+    if (outer.length === 0) return this.#first({ operation, parent, scope: parent, begun });
+    const scope = new Scope(parent, parent.attempt, parent.hedge);
+    const passage: Passage = { operation, parent, scope, begun };
+    parent.child = scope;
+    scope.startedAt = begun;
     try {
-      const outside = this.#enterOuter(parent, frame, begun);
-      if (outside !== undefined) await outside;
-      retry?.begin(begun);
-      const { attempt: number, hedge } = attemptNumber(parent);
-      attempt = new Attempt(frame, number, hedge);
-      frame.child = attempt;
-      attempt.startedAt = begun;
-      try {
-        value = this.#start(attempt, operation);
-        if (isThenable(value)) value = await value;
-        value = settle(inner, attempt, value, clock.monotonic());
-      } catch (error) {
-        value = fail(inner, attempt, error, clock.monotonic());
-      }
-      if (retry !== undefined && retry.wantsMore(attempt, frame, begun)) {
-        attempt = await retry.recover({ frame: this, scope: frame, operation, first: attempt, begun });
-        value = attempt.settled;
-      }
-      if (attempt.outcome === 'success') {
-        this.#succeeded(frame === parent ? undefined : frame, attempt, begun);
-        return value;
-      }
+      const entering = enterStages(outer, scope, clock);
+      if (entering !== undefined)
+        return entering.then(
+          () => this.#first(passage),
+          (error: unknown) => rejected(this.#gaveUp(passage, scope, error)),
+        );
     } catch (error) {
-      value = error;
+      return rejected(this.#gaveUp(passage, scope, error));
     }
-    // Thrown once and outside of any try: throwing is most of what a refusal costs.
-    throw this.#failed(value, frame === parent ? undefined : frame, attempt, begun);
+    if (scope.refusal !== undefined) return rejected(this.#gaveUp(passage, scope, scope.refusal));
+    return this.#first(passage);
   }
 
   /** One more attempt. Never rejects: the attempt itself says how it went. */
   async attempt(scope: Scope, operation: Operation<unknown>, number: number): Promise<Attempt> {
     const { inner, clock } = this.#parts;
-    const attempt = new Attempt(scope, number, attemptNumber(scope).hedge);
+    const attempt = new Attempt(scope, number, scope.hedge);
     scope.child = attempt;
     attempt.startedAt = clock.monotonic();
     try {
       // The call may have ended between the wait before this attempt and now.
       if (scope.cause !== 'none') attempt.cancel(scope.reason, scope.cause, false);
       if (attempt.cause !== 'none') throw attempt.reason;
-      settle(inner, attempt, await this.#start(attempt, operation), clock.monotonic());
+      const entering = enterStages(inner, attempt, clock);
+      if (entering !== undefined) await entering;
+      if (attempt.refusal !== undefined) throw attempt.refusal;
+      succeed(inner, attempt, await this.#invoke(attempt, operation), clock.monotonic());
     } catch (error) {
       fail(inner, attempt, error, clock.monotonic());
     }
     return attempt;
   }
 
-  #enterOuter(parent: Scope, frame: Scope, now: number): Promise<void> | undefined {
-    if (frame === parent) return undefined;
-    parent.child = frame;
-    frame.startedAt = now;
-    const entering = enterStages(this.#parts.outer, frame, this.#parts.clock);
-    if (frame.refusal !== undefined) throw frame.refusal;
-    return entering;
+  #first(passage: Passage): Promise<unknown> {
+    const { retry, inner, clock } = this.#parts;
+    const { scope, begun, operation } = passage;
+    retry?.begin(begun);
+    const attempt = new Attempt(scope, scope.attempt, scope.hedge);
+    scope.child = attempt;
+    attempt.startedAt = begun;
+    let work: unknown;
+    try {
+      const entering = enterStages(inner, attempt, clock);
+      if (entering !== undefined) work = entering.then(() => this.#invoke(attempt, operation));
+      else if (attempt.refusal === undefined) work = this.#invoke(attempt, operation);
+    } catch (error) {
+      return this.#failed(passage, attempt, error);
+    }
+    if (attempt.refusal !== undefined) return this.#failed(passage, attempt, attempt.refusal);
+    if (!(work instanceof Promise)) return Promise.resolve(this.#succeeded(passage, attempt, work));
+    return work.then(
+      (value: unknown) => this.#succeeded(passage, attempt, value),
+      (error: unknown) => this.#failed(passage, attempt, error),
+    );
   }
 
-  /** Passes the stages and starts the operation. What it gives may be a promise; a refusal is left in the attempt. */
-  #start(attempt: Attempt, operation: Operation<unknown>): unknown {
-    const entering = enterStages(this.#parts.inner, attempt, this.#parts.clock);
-    if (entering !== undefined) return this.#startAfter(entering, attempt, operation);
-    return attempt.refusal === undefined ? this.#invoke(attempt, operation) : undefined;
-  }
-
-  async #startAfter(
-    entering: Promise<void>,
-    attempt: Attempt,
-    operation: Operation<unknown>,
-  ): Promise<unknown> {
-    await entering;
-    return await this.#invoke(attempt, operation);
-  }
-
+  /** Starts the operation. It gives a value, or a promise of ours. */
   #invoke(attempt: Attempt, operation: Operation<unknown>): unknown {
     const { next } = this.#parts;
     const value = next === undefined ? operation(attempt) : next.run(attempt, operation);
-    return attempt.cancellable && isThenable(value) ? race(attempt, value) : value;
+    const isPromise = value instanceof Promise;
+    if (!isPromise && !isThenable(value)) return value;
+    if (attempt.cancellable) return race(attempt, value);
+    return isPromise ? value : Promise.resolve(value);
   }
 
-  #succeeded(frame: Scope | undefined, attempt: Attempt, begun: number): void {
-    if (frame !== undefined)
-      succeed(this.#parts.outer, frame, attempt.settled, this.#parts.clock.monotonic());
-    this.#meter?.record(frame ?? attempt, begun);
+  #succeeded(passage: Passage, attempt: Attempt, value: unknown): unknown {
+    const { retry, inner, clock } = this.#parts;
+    succeed(inner, attempt, value, clock.monotonic());
+    if (retry !== undefined && retry.wantsMore(attempt, passage.scope, passage.begun))
+      return this.#recover(retry, passage, attempt);
+    this.#done(passage, attempt);
+    return value;
   }
 
-  #failed(error: unknown, frame: Scope | undefined, attempt: Attempt | undefined, begun: number): unknown {
+  #failed(passage: Passage, attempt: Attempt, error: unknown): Promise<unknown> {
+    const { retry, inner, clock } = this.#parts;
+    fail(inner, attempt, error, clock.monotonic());
+    if (retry !== undefined && retry.wantsMore(attempt, passage.scope, passage.begun))
+      return this.#recover(retry, passage, attempt);
+    // Handed on and not thrown: throwing is most of what a refusal costs.
+    return rejected(this.#gaveUp(passage, attempt, attempt.settled));
+  }
+
+  async #recover(retry: RetryEngine, passage: Passage, first: Attempt): Promise<unknown> {
+    const { scope, operation, begun } = passage;
+    const last = await retry.recover({ frame: this, scope, operation, first, begun });
+    if (last.outcome !== 'success') throw this.#gaveUp(passage, last, last.settled);
+    this.#done(passage, last);
+    return last.settled;
+  }
+
+  #done({ parent, scope, begun }: Passage, last: Scope): void {
     const { outer, clock } = this.#parts;
-    let seen = error;
-    if (frame !== undefined) seen = fail(outer, frame, error, clock.monotonic());
-    this.#meter?.record(frame ?? attempt, begun);
+    if (scope !== parent) succeed(outer, scope, last.settled, clock.monotonic());
+    this.#meter?.record(scope === parent ? last : scope, begun);
+  }
+
+  #gaveUp({ parent, scope, begun }: Passage, last: Scope, error: unknown): unknown {
+    const { outer, clock } = this.#parts;
+    const seen = scope === parent ? error : fail(outer, scope, error, clock.monotonic());
+    this.#meter?.record(scope === parent ? last : scope, begun);
     return seen;
   }
-}
-
-/** Settles an attempt whose operation gave `value`, or did not run because a stage refused it. */
-function settle(stages: readonly Stage[], attempt: Attempt, value: unknown, endedAt: number): unknown {
-  if (attempt.refusal !== undefined) return fail(stages, attempt, attempt.refusal, endedAt);
-  succeed(stages, attempt, value, endedAt);
-  return value;
 }
 
 function succeed(stages: readonly Stage[], scope: Scope, value: unknown, endedAt: number): void {
@@ -163,6 +182,18 @@ function race(attempt: Attempt, work: PromiseLike<unknown>): Promise<unknown> {
     work.then(resolve, reject);
     // The operation may have been given up while it was starting.
     if (attempt.cause !== 'none') attempt.reject(attempt.reason);
+  });
+}
+
+const RESOLVED = Promise.resolve();
+
+/**
+ * A promise that is about to be rejected. One that is rejected before its caller could look at it is reported to the process
+ * as unhandled and then taken back, which costs more than everything else about a refusal.
+ */
+function rejected(error: unknown): Promise<never> {
+  return new Promise((_resolve, reject) => {
+    void RESOLVED.then(() => reject(error));
   });
 }
 

@@ -17,54 +17,73 @@ export type Outcome = 'success' | 'failure' | 'cancelled' | 'rejected';
  * The stretch of a call that can be given up as one: the call itself, what a limit of time surrounds, one attempt.
  * Giving up a scope gives up everything inside it; at any moment it waits for at most one thing, its `child`.
  *
- * Everything is a plain field, and everything costly (controller, lists) is made on first use: one of these is made per
- * attempt of every call.
+ * Two of these are made for every call, so they are laid out for that: plain fields that one constructor sets (`#` fields
+ * and initialisers in subclasses take twice as long on Node 20), and what is costly (controller, lists) only on first use.
  */
 export class Scope implements Cancellable {
-  readonly parent: Scope | undefined;
-  readonly call: CallScope;
+  declare readonly parent: Scope | undefined;
+  declare readonly call: CallScope;
+  /** The number of the attempt it is part of, from 1. */
+  declare readonly attempt: number;
+  /** The number of the hedge it is part of, from 0. */
+  declare readonly hedge: number;
   /** What runs or waits inside. */
-  child: Cancellable | undefined = undefined;
-  /** Rejects what is awaited here. */
-  reject: ((reason: unknown) => void) | undefined = undefined;
-  cause: CancelCause = 'none';
-  reason: unknown = undefined;
+  declare child: Cancellable | undefined;
+  /** Gives up what is awaited here. */
+  declare reject: ((reason: unknown) => void) | undefined;
+  declare cause: CancelCause;
+  declare reason: unknown;
   /** Whether anything could end it early; if not, nothing has to be raced. */
-  cancellable: boolean;
+  declare cancellable: boolean;
   /** Monotonic time after which it makes no sense to start anything. */
-  deadline: number;
+  declare deadline: number;
   /** What policies returned from `enter`, in order. */
-  tokens: unknown[] | undefined = undefined;
-  entered = 0;
-  startedAt = 0;
-  endedAt = 0;
-  outcome: Outcome = 'success';
+  declare tokens: unknown[] | undefined;
+  declare entered: number;
+  declare startedAt: number;
+  declare endedAt: number;
+  declare outcome: Outcome;
   /** Set by a stage that does not admit it; see `REFUSED`. */
-  refusal: RejectedError | undefined = undefined;
+  declare refusal: RejectedError | undefined;
   /** The result or the error. */
-  settled: unknown = undefined;
+  declare settled: unknown;
   /** Work that was given up and may still run. */
-  abandoned: PromiseLike<unknown>[] | undefined = undefined;
-  #controller: AbortController | undefined = undefined;
+  declare abandoned: PromiseLike<unknown>[] | undefined;
+  declare protected controller: AbortController | undefined;
 
-  constructor(parent: Scope | undefined, call: CallScope | undefined) {
+  constructor(parent: Scope | undefined, attempt: number, hedge: number) {
     this.parent = parent;
-    // A call is its own call; only CallScope passes none.
-    this.call = call ?? (this as unknown as CallScope);
+    // A call is its own call; only CallScope has no parent.
+    this.call = parent === undefined ? (this as unknown as CallScope) : parent.call;
+    this.attempt = attempt;
+    this.hedge = hedge;
+    this.child = undefined;
+    this.reject = undefined;
+    this.cause = 'none';
+    this.reason = undefined;
     this.cancellable = parent !== undefined && parent.cancellable;
     this.deadline = parent === undefined ? Infinity : parent.deadline;
+    this.tokens = undefined;
+    this.entered = 0;
+    this.startedAt = 0;
+    this.endedAt = 0;
+    this.outcome = 'success';
+    this.refusal = undefined;
+    this.settled = undefined;
+    this.abandoned = undefined;
+    this.controller = undefined;
   }
 
   get signal(): AbortSignal {
-    this.#controller ??= this.#makeController();
-    return this.#controller.signal;
+    this.controller ??= makeController(this);
+    return this.controller.signal;
   }
 
   cancel(reason: unknown, cause: CancelCause, cooperative: boolean): void {
     if (this.cause !== 'none') return;
     this.cause = cause;
     this.reason = reason;
-    this.#controller?.abort(reason);
+    this.controller?.abort(reason);
     this.child?.cancel(reason, cause, cooperative);
     if (!cooperative) this.reject?.(reason);
   }
@@ -74,24 +93,25 @@ export class Scope implements Cancellable {
     (this.abandoned ??= []).push(work);
     this.parent?.abandon(work);
   }
+}
 
-  #makeController(): AbortController {
-    const controller = new AbortController();
-    if (this.cause !== 'none') controller.abort(this.reason);
-    return controller;
-  }
+function makeController({ cause, reason }: Scope): AbortController {
+  const controller = new AbortController();
+  if (cause !== 'none') controller.abort(reason);
+  return controller;
 }
 
 /** The outermost scope of a call, with what belongs to the whole call. */
 export class CallScope extends Scope {
-  readonly options: ExecuteOptions;
-  readonly clock: Clock;
-  #values: Map<ContextKey<unknown>, unknown> | undefined = undefined;
+  declare readonly options: ExecuteOptions;
+  declare readonly clock: Clock;
+  declare private carried: Map<ContextKey<unknown>, unknown> | undefined;
 
   constructor(options: ExecuteOptions, clock: Clock) {
-    super(undefined, undefined);
+    super(undefined, 1, 0);
     this.options = options;
     this.clock = clock;
+    this.carried = undefined;
   }
 
   get priority(): CallPriority {
@@ -99,22 +119,13 @@ export class CallScope extends Scope {
   }
 
   get values(): Map<ContextKey<unknown>, unknown> {
-    this.#values ??= new Map(this.options.values);
-    return this.#values;
+    this.carried ??= new Map(this.options.values);
+    return this.carried;
   }
 }
 
 /** One attempt, which is also what the operation is given. */
 export class Attempt extends Scope implements OperationContext {
-  readonly attempt: number;
-  readonly hedge: number;
-
-  constructor(parent: Scope, attempt: number, hedge: number) {
-    super(parent, parent.call);
-    this.attempt = attempt;
-    this.hedge = hedge;
-  }
-
   get key(): string | undefined {
     return this.call.options.key;
   }
@@ -133,10 +144,3 @@ export class Attempt extends Scope implements OperationContext {
     return <T>(key: ContextKey<T>, value: T) => void this.call.values.set(key, value);
   }
 }
-
-/** The number that an inner part of a pipeline shows its operation: that of the attempt around it, or 1. */
-export function attemptNumber(scope: Scope): { readonly attempt: number; readonly hedge: number } {
-  return scope instanceof Attempt ? scope : FIRST;
-}
-
-const FIRST = { attempt: 1, hedge: 0 } as const;

@@ -5,6 +5,12 @@ import type { Outcome, Scope } from './scope.ts';
 /** What `enter` returns when it has left its error in `scope.refusal`: as good as throwing it, at a tenth of the cost. */
 export const REFUSED: unique symbol = Symbol('refused');
 
+/** Leaves `refusal` in the scope; what `enter` returns then. */
+export function refuse(scope: Scope, refusal: RejectedError): typeof REFUSED {
+  scope.refusal = refusal;
+  return REFUSED;
+}
+
 /**
  * A policy that only admits and observes: a circuit, a bulkhead, a limiter, a timeout. It is two synchronous hooks inside
  * the one asynchronous function of a pipeline, so it costs no promise of its own.
@@ -25,13 +31,16 @@ export interface Stage {
 
 /** Passes `stages` from the outside in. Returns a promise only when one of them makes the scope wait. */
 export function enterStages(stages: readonly Stage[], scope: Scope, clock: Clock): Promise<void> | undefined {
-  const tokens: unknown[] = (scope.tokens = []);
-  for (const stage of stages) {
+  const { length } = stages;
+  // Room for as many as there usually are: an array that grows takes room for seventeen.
+  const tokens: unknown[] = (scope.tokens = [undefined, undefined, undefined, undefined]);
+  for (let index = 0; index < length; index += 1) {
+    const stage = stages[index] as Stage;
     const token = stage.enter(scope, scope.startedAt);
     if (token === REFUSED) return undefined;
     if (token instanceof Promise) return enterRest(stages, scope, token, clock);
-    tokens.push(token);
-    scope.entered += 1;
+    tokens[index] = token;
+    scope.entered = index + 1;
   }
   return undefined;
 }
@@ -43,20 +52,28 @@ async function enterRest(
   clock: Clock,
 ): Promise<void> {
   const token = await waiting;
+  throwRefusal(scope);
   scope.child = undefined;
-  scope.tokens?.push(token);
-  scope.entered += 1;
+  keepToken(scope, token);
   if (scope.cause !== 'none') throw scope.reason;
   for (const stage of stages.slice(scope.entered)) {
     const next: unknown = await stage.enter(scope, clock.monotonic());
-    if (scope.refusal !== undefined) throw scope.refusal;
+    throwRefusal(scope);
     scope.child = undefined;
-    scope.tokens?.push(next);
-    scope.entered += 1;
+    keepToken(scope, next);
     if (scope.cause !== 'none') throw scope.reason;
   }
   // What comes now is the dependency's time; what was before was ours.
   scope.startedAt = clock.monotonic();
+}
+
+function throwRefusal({ refusal }: Scope): void {
+  if (refusal !== undefined) throw refusal;
+}
+
+function keepToken(scope: Scope, token: unknown): void {
+  if (scope.tokens !== undefined) scope.tokens[scope.entered] = token;
+  scope.entered += 1;
 }
 
 /** Tells the stages that were passed, from the inside out, how it went. */

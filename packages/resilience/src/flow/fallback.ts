@@ -3,7 +3,7 @@ import type { Part } from '../engine/compile.ts';
 import type { Operation, OperationContext } from '../engine/context.ts';
 import type { Runner } from '../engine/frame.ts';
 import { BasePolicy, policyName, type Policy, type PolicyStats } from '../engine/policy.ts';
-import { Attempt, attemptNumber, type Scope } from '../engine/scope.ts';
+import { Attempt, type Scope } from '../engine/scope.ts';
 import { checkFunction, checkObject } from '../options.ts';
 
 /** Makes a substitute for a failed call. */
@@ -118,8 +118,7 @@ class Fallback<V> extends BasePolicy<V, FallbackEvents> implements FallbackPolic
   }
 
   async #substitute(error: unknown, scope: Scope): Promise<unknown> {
-    const { attempt, hedge } = attemptNumber(scope);
-    const context = new Attempt(scope, attempt, hedge);
+    const context = new Attempt(scope, scope.attempt, scope.hedge);
     let seen = error;
     for (const [step, substitute] of this.#steps.entries()) {
       try {

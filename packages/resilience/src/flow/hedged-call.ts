@@ -1,7 +1,7 @@
 import { XiaokeError, type Clock, type Timer } from '@xiaoke/core';
 import type { Operation } from '../engine/context.ts';
 import type { Runner } from '../engine/frame.ts';
-import { Attempt, attemptNumber, type CancelCause, type Cancellable, type Scope } from '../engine/scope.ts';
+import { Attempt, type CancelCause, type Cancellable, type Scope } from '../engine/scope.ts';
 import { withoutStack } from '../errors.ts';
 
 /** What a call that may be hedged is made of. */
@@ -53,7 +53,7 @@ export class HedgedCall implements Cancellable {
 
   #start(): void {
     const { scope, inner, operation, clock } = this.#parts;
-    const attempt = new Attempt(scope, attemptNumber(scope).attempt, this.#started);
+    const attempt = new Attempt(scope, scope.attempt, this.#started);
     // Whoever loses is given up, whatever it does.
     attempt.cancellable = true;
     attempt.startedAt = clock.monotonic();

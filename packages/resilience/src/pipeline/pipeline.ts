@@ -10,7 +10,7 @@ import { lintPolicies, type LintWarning } from './lint.ts';
 /** Options of {@link pipeline}. */
 export interface PipelineOptions {
   readonly name?: string | undefined;
-  /** Called when a call ends, for metrics; it must not throw. */
+  /** Called when a call ends, for metrics; one that throws changes nothing. */
   readonly onCall?: ((outcome: Outcome, durationMs: number) => void) | undefined;
 }
 

@@ -9,7 +9,7 @@ import {
 } from '../engine/policy.ts';
 import { abortableSleep } from '../engine/scope-sleep.ts';
 import type { Scope } from '../engine/scope.ts';
-import type { Stage } from '../engine/stage.ts';
+import { refuse, type REFUSED, type Stage } from '../engine/stage.ts';
 import { RateLimitedError, withoutStack } from '../errors.ts';
 import { checkChoice, checkNumber, checkObject } from '../options.ts';
 import { Gcra, type Rate, type RateDecision } from './gcra.ts';
@@ -108,7 +108,7 @@ class RateLimit extends BasePolicy<never, RateLimitEvents> implements RateLimitP
     this.#options = resolveOptions(options);
   }
 
-  enter(scope: Scope, now: number): undefined | Promise<void> {
+  enter(scope: Scope, now: number): undefined | typeof REFUSED | Promise<unknown> {
     if (this.#store !== undefined) return this.#askStore(this.#store, scope);
     return this.#follow(this.#local.take(this.#options.rate, now, this.#options.maxWait), scope);
   }
@@ -124,18 +124,18 @@ class RateLimit extends BasePolicy<never, RateLimitEvents> implements RateLimitP
     return { kind: this.kind, name: this.name, limit, perMs, ...this.#counts };
   }
 
-  #follow({ granted, waitMs }: RateDecision, scope: Scope): undefined | Promise<void> {
-    if (!granted) throw this.#refusal(waitMs);
+  #follow({ granted, waitMs }: RateDecision, scope: Scope): undefined | typeof REFUSED | Promise<void> {
+    if (!granted) return refuse(scope, this.#refusal(waitMs));
     this.#counts.admitted += 1;
     if (waitMs <= 0) return undefined;
     this.#counts.waited += 1;
     return abortableSleep(scope, waitMs, this.clock);
   }
 
-  async #askStore(store: RateLimitStore, scope: Scope): Promise<void> {
+  async #askStore(store: RateLimitStore, scope: Scope): Promise<unknown> {
     const { rate, maxWait } = this.#options;
     const decision = await withinScope(scope, this.#decide(store, rate, maxWait));
-    await this.#follow(decision, scope);
+    return await this.#follow(decision, scope);
   }
 
   async #decide(store: RateLimitStore, rate: Rate, maxWait: number): Promise<RateDecision> {

@@ -103,7 +103,8 @@ class RatioBudget implements RetryBudget {
   readonly #perMillisecond: number;
   readonly #capacity: number;
   #tokens: number;
-  #at: number | undefined;
+  // Full from the start, so it does not matter when that was.
+  #at = 0;
 
   constructor({ ratio = 0.2, minPerSecond = 10 }: RatioBudgetOptions) {
     this.#ratio = checkNumber('budget.ratio', ratio, { min: 0, max: 1 });
@@ -117,9 +118,8 @@ class RatioBudget implements RetryBudget {
     return Math.floor(this.#tokens);
   }
 
-  begin(now: number): void {
-    this.#refill(now);
-  }
+  // What time gives is reckoned when it is needed.
+  begin(): void {}
 
   tryGrant(now: number): boolean {
     this.#refill(now);
@@ -131,11 +131,12 @@ class RatioBudget implements RetryBudget {
   // Only what succeeds earns retries: in an outage a share of all calls is still enough to keep a service down that lost
   // its reserve of capacity, as the simulation of a retry storm shows.
   end({ succeeded }: BudgetedCall): void {
-    if (succeeded) this.#tokens = Math.min(this.#capacity, this.#tokens + this.#ratio);
+    if (succeeded && this.#tokens < this.#capacity)
+      this.#tokens = Math.min(this.#capacity, this.#tokens + this.#ratio);
   }
 
   #refill(now: number): void {
-    const passed = this.#at === undefined ? 0 : now - this.#at;
+    const passed = Math.max(0, now - this.#at);
     this.#at = now;
     this.#tokens = Math.min(this.#capacity, this.#tokens + passed * this.#perMillisecond);
   }

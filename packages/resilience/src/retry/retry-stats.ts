@@ -37,9 +37,10 @@ const MINUTE = 60_000;
 
 /** Counts what a retry does. */
 export class RetryCounter {
-  calls = 0;
-  attempts = 0;
-  delayMs = 0;
+  #calls = 0;
+  #retries = 0;
+  #delayMs = 0;
+  #firstTry = 0;
   #aborted = 0;
   #wasted = 0;
   readonly #histogram: number[] = [];
@@ -56,24 +57,26 @@ export class RetryCounter {
   };
   readonly #minutes: number[] = [];
   #minuteEnds = 0;
-  #minuteCalls = 0;
-  #minuteAttempts = 0;
+  // What was counted when the minute began.
+  #callsBefore = 0;
+  #retriesBefore = 0;
 
   begin(now: number): void {
-    this.calls += 1;
-    this.attempts += 1;
     if (now >= this.#minuteEnds) this.#turnMinute(now);
-    this.#minuteCalls += 1;
-    this.#minuteAttempts += 1;
+    this.#calls += 1;
   }
 
   retried(delayMs: number): void {
-    this.attempts += 1;
-    this.#minuteAttempts += 1;
-    this.delayMs += delayMs;
+    this.#retries += 1;
+    this.#delayMs += delayMs;
   }
 
   succeeded(attempts: number): void {
+    // Nearly all calls; counting them takes one addition.
+    if (attempts === 1) {
+      this.#firstTry += 1;
+      return;
+    }
     bump(this.#histogram, attempts);
     bump(this.#successAfter, attempts);
   }
@@ -86,37 +89,41 @@ export class RetryCounter {
   }
 
   stats(): Omit<RetryStats, 'kind' | 'name' | 'budgetBalance' | 'maxAttempts'> {
-    const firstTry = this.#successAfter[0] ?? 0;
-    const succeeded = this.#successAfter.reduce((sum, count) => sum + count, 0);
+    const firstTry = this.#firstTry;
+    const recovered = this.#successAfter.reduce((sum, count) => sum + count, 0);
     const failed = Object.values(this.#gaveUp).reduce((sum, count) => sum + count, 0);
     return {
-      calls: this.calls,
-      attempts: this.attempts,
-      amplification: this.calls === 0 ? 1 : this.attempts / this.calls,
+      calls: this.#calls,
+      attempts: this.#calls + this.#retries,
+      amplification: ratio(this.#calls, this.#retries),
       worstAmplification: Math.max(1, this.#minuteRatio(), ...this.#minutes),
       firstTry,
-      recovered: succeeded - firstTry,
+      recovered,
       exhausted: failed - this.#aborted,
       aborted: this.#aborted,
-      attemptHistogram: filled(this.#histogram),
-      successAfter: filled(this.#successAfter),
+      attemptHistogram: withFirst(this.#histogram, firstTry),
+      successAfter: withFirst(this.#successAfter, firstTry),
       wastedRetries: this.#wasted,
-      delayMs: this.delayMs,
+      delayMs: this.#delayMs,
       gaveUp: { ...this.#gaveUp },
     };
   }
 
   #turnMinute(now: number): void {
-    if (this.#minuteCalls > 0) this.#minutes.push(this.#minuteRatio());
+    if (this.#calls > this.#callsBefore) this.#minutes.push(this.#minuteRatio());
     if (this.#minutes.length > MINUTES) this.#minutes.shift();
-    this.#minuteCalls = 0;
-    this.#minuteAttempts = 0;
+    this.#callsBefore = this.#calls;
+    this.#retriesBefore = this.#retries;
     this.#minuteEnds = now + MINUTE;
   }
 
   #minuteRatio(): number {
-    return this.#minuteCalls === 0 ? 1 : this.#minuteAttempts / this.#minuteCalls;
+    return ratio(this.#calls - this.#callsBefore, this.#retries - this.#retriesBefore);
   }
+}
+
+function ratio(calls: number, retries: number): number {
+  return calls === 0 ? 1 : (calls + retries) / calls;
 }
 
 function bump(histogram: number[], attempts: number): void {
@@ -124,7 +131,9 @@ function bump(histogram: number[], attempts: number): void {
   histogram[index] = (histogram[index] ?? 0) + 1;
 }
 
-// A histogram may be written from its far end first, which leaves holes.
-function filled(histogram: readonly number[]): readonly number[] {
-  return Array.from(histogram, (count) => count ?? 0);
+function withFirst(histogram: readonly number[], firstTry: number): readonly number[] {
+  // It may have been written from its far end first, which leaves holes.
+  const counts = Array.from(histogram, (count) => count ?? 0);
+  if (firstTry > 0) counts[0] = (counts[0] ?? 0) + firstTry;
+  return counts;
 }

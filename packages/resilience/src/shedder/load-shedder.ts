@@ -4,7 +4,7 @@ import type { Part } from '../engine/compile.ts';
 import type { CallPriority } from '../engine/context.ts';
 import { BasePolicy, policyName, type Policy, type PolicyStats } from '../engine/policy.ts';
 import type { Scope } from '../engine/scope.ts';
-import type { Stage } from '../engine/stage.ts';
+import { refuse, type REFUSED, type Stage } from '../engine/stage.ts';
 import { OverloadError, withoutStack } from '../errors.ts';
 import { checkNumber, checkObject } from '../options.ts';
 import {
@@ -114,12 +114,15 @@ class Shedder extends BasePolicy<never, object> implements LoadShedder, Stage {
     return this.#http.fastify(priorityOf);
   }
 
-  enter(scope: Scope, now: number): () => void {
+  enter(scope: Scope, now: number): (() => void) | typeof REFUSED {
     const leave = this.#admit(scope.call.priority, now);
     if (leave !== undefined) return leave;
     const { name: policy } = this;
     const info = { policy, retryAfterMs: this.#limits.retryAfter };
-    throw withoutStack(() => new OverloadError('LOAD_SHED', `"${policy}" sheds load`, info));
+    return refuse(
+      scope,
+      withoutStack(() => new OverloadError('LOAD_SHED', `"${policy}" sheds load`, info)),
+    );
   }
 
   leave(token: unknown): void {

@@ -17,7 +17,8 @@ export interface DeadlineEntry {
  * serve any number of calls, and a call that ends in time costs two pointer changes instead of a timer of its own.
  *
  * The timer is left running when the list empties (the next call needs it again) but holds the process only while
- * somebody waits.
+ * somebody waits. Whether it does is decided when the turn of the event loop ends: calls that are over by then, such as
+ * those that a cache answers, never ask the loop for anything.
  */
 export class DeadlineQueue {
   readonly duration: number;
@@ -26,6 +27,8 @@ export class DeadlineQueue {
   #first: DeadlineEntry | undefined = undefined;
   #last: DeadlineEntry | undefined = undefined;
   #timer: Timer | undefined = undefined;
+  #holds = false;
+  #deciding = false;
 
   constructor(duration: number, clock: Clock, expire: (entry: DeadlineEntry) => void) {
     this.duration = duration;
@@ -59,17 +62,29 @@ export class DeadlineQueue {
     else next.previous = previous;
     entry.previous = undefined;
     entry.next = undefined;
-    if (this.#first === undefined) this.#timer?.unref();
+    if (this.#first === undefined && this.#holds) this.#hold(false);
   }
 
   #startWith(entry: DeadlineEntry): void {
     this.#first = entry;
     if (this.#timer === undefined) this.#arm(this.duration);
-    else this.#timer.ref();
+    if (this.#holds || this.#deciding) return;
+    this.#deciding = true;
+    process.nextTick(() => {
+      this.#deciding = false;
+      if (this.#first !== undefined) this.#hold(true);
+    });
+  }
+
+  #hold(holds: boolean): void {
+    this.#holds = holds;
+    if (holds) this.#timer?.ref();
+    else this.#timer?.unref();
   }
 
   #arm(delay: number): void {
     this.#timer = this.#clock.setTimeout(() => this.#fire(), delay);
+    if (!this.#holds) this.#timer.unref();
   }
 
   #fire(): void {
