@@ -103,7 +103,7 @@ export function metaOf(value: unknown): AsyncTaskMeta | undefined {
 }
 
 /** The decorated methods of an object, its class's included. */
-export function methodsOf(
+function methodsOf(
   target: object,
 ): readonly { readonly meta: AsyncTaskMeta; readonly method: UnknownFunction }[] {
   const found = new Map<string, { meta: AsyncTaskMeta; method: UnknownFunction }>();
@@ -139,6 +139,24 @@ export function registerFunction(manager: QueueManager, meta: AsyncTaskMeta): vo
     async (payload) => await Reflect.apply(meta.fn, undefined, payload as unknown[]),
   );
   registered.set(manager, known.add(meta));
+}
+
+/** Registers a function made by {@link asyncTask}, or the decorated methods of an object, which stay its own. */
+export function registerTarget(manager: QueueManager, target: object): void {
+  const own = metaOf(target);
+  if (own !== undefined) {
+    registerFunction(manager, own);
+    return;
+  }
+  const methods = methodsOf(target);
+  if (methods.length === 0)
+    throw new InvalidOptionError('targets', 'must be asyncTask functions or objects with asyncTask methods');
+  for (const { meta } of methods) {
+    manager.registerTaskHandler(
+      meta.name,
+      async (payload) => await Reflect.apply(meta.fn, target, payload as unknown[]),
+    );
+  }
 }
 
 async function enqueueMeta(meta: AsyncTaskMeta, own: TaskOptions, args: readonly unknown[]): Promise<Task> {

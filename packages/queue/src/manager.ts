@@ -8,7 +8,7 @@ import {
   type CloseOptions,
   type HealthIndicator,
 } from '@xiaoke/core';
-import { declaredTasks, metaOf, methodsOf, registerFunction } from './async-task.ts';
+import { declaredTasks, metaOf, registerFunction, registerTarget } from './async-task.ts';
 import type { Backend, NewTask } from './backend.ts';
 import { BackendDeadLetters } from './dead-letters.ts';
 import { QueueError } from './errors.ts';
@@ -151,6 +151,12 @@ export class Manager extends IsolatedEmitter<QueueEvents> implements QueueManage
     return handle;
   }
 
+  async checkTask(name: string, payload: unknown, options?: TaskOptions): Promise<{ readonly id: string }> {
+    this.#assertOpen();
+    const { id } = await this.#producer.prepare({ name, payload, options });
+    return { id };
+  }
+
   async enqueueTasks(items: readonly EnqueueItem[]): Promise<Task<never>[]> {
     this.#assertOpen();
     if (!Array.isArray(items)) throw new InvalidOptionError('items', 'must be an array');
@@ -193,25 +199,7 @@ export class Manager extends IsolatedEmitter<QueueEvents> implements QueueManage
   }
 
   registerTasks(...targets: readonly object[]): void {
-    for (const target of targets) {
-      const own = metaOf(target);
-      if (own !== undefined) {
-        registerFunction(this, own);
-        continue;
-      }
-      const methods = methodsOf(target);
-      if (methods.length === 0)
-        throw new InvalidOptionError(
-          'targets',
-          'must be asyncTask functions or objects with asyncTask methods',
-        );
-      for (const { meta } of methods) {
-        this.registerTaskHandler(
-          meta.name,
-          async (payload) => await Reflect.apply(meta.fn, target, payload as unknown[]),
-        );
-      }
-    }
+    for (const target of targets) registerTarget(this, target);
   }
 
   async startWorkers(options: number | WorkerOptions = {}): Promise<WorkerPool> {

@@ -88,6 +88,12 @@ export interface QueueManager<Tasks extends object = TaskMap>
     payload: PayloadOf<Tasks, Name>,
     options?: TaskOptions,
   ): Promise<Task<ResultOf<Tasks, Name>>>;
+  /** Checks a task as `enqueueTask` does and gives the id it would have; nothing is written. */
+  checkTask<Name extends TaskName<Tasks>>(
+    name: Name,
+    payload: PayloadOf<Tasks, Name>,
+    options?: TaskOptions,
+  ): Promise<{ readonly id: string }>;
   /** Several tasks in one round trip for hundreds; all of them are checked before any is sent. */
   enqueueTasks<Name extends TaskName<Tasks>>(
     items: readonly {
