@@ -24,6 +24,8 @@ export interface RabbitMqOptions {
   readonly deliveryLimit?: number;
   /** Delay by the plugin rabbitmq_delayed_message_exchange, which keeps one copy on one node, not by replicated tiers. @default false */
   readonly delayedExchange?: boolean;
+  /** Entries of the status store's log between two snapshots: what a new process reads at most. @default 5000 */
+  readonly snapshotEvery?: number;
 }
 
 /** RabbitMQ options that were checked. */
@@ -36,6 +38,7 @@ export interface ResolvedRabbitMqOptions {
   readonly prefetch: number;
   readonly deliveryLimit: number;
   readonly delayedExchange: boolean;
+  readonly snapshotEvery: number;
 }
 
 const LOCALHOST = 'amqp://localhost:5672';
@@ -76,6 +79,7 @@ export function resolveRabbitMqOptions(options: RabbitMqOptions, hasRedis: boole
     prefetch: checkInteger(options.prefetch ?? 2, path('prefetch'), 0, 100),
     deliveryLimit: checkInteger(options.deliveryLimit ?? 20, path('deliveryLimit'), 1, 1_000_000),
     delayedExchange,
+    snapshotEvery: checkInteger(options.snapshotEvery ?? 5_000, path('snapshotEvery'), 10, 1_000_000),
   };
 }
 

@@ -12,7 +12,7 @@ export interface LogSnapshot {
 
 /** Who reads a log. */
 export interface LogReader {
-  /** The place of the last entry that was read; -1 before the first. */
+  /** The place of the last entry that was read; negative before the first, -2 when there is no state either. */
   position(): number;
   entry(entry: LogEntry): void;
   /** Connected, perhaps again: what was appended and not read back may not have arrived. */

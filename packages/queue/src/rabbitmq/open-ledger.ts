@@ -20,8 +20,6 @@ export interface OpenLedgerOptions {
   readonly events: LedgerEvents;
 }
 
-const SNAPSHOT_EVERY = 5_000;
-
 /** The status store that the options ask for. */
 export function openLedger({
   options,
@@ -45,5 +43,11 @@ export function openLedger({
       timeoutMs: enqueueTimeoutMs,
       troubled: (error) => logger.debug({ err: error }, 'a channel of the ledger was lost'),
     });
-  return new ReplicatedLedger({ ledger, log, clock, background, snapshotEvery: SNAPSHOT_EVERY });
+  return new ReplicatedLedger({
+    ledger,
+    log,
+    clock,
+    background,
+    snapshotEvery: rabbitmqOptions.snapshotEvery,
+  });
 }

@@ -30,6 +30,8 @@ interface Author {
 }
 
 const FORGET_AUTHOR = 86_400_000;
+/** Before the first entry, and without what a snapshot says; -1 is before the first entry, with a state. */
+const NOTHING_READ = -2;
 const MAX_BATCH = 400;
 const MAX_BYTES = 1_000_000;
 
@@ -48,7 +50,7 @@ export class ReplicatedLedger implements LedgerClient {
   readonly #pending = new Map<number, Pending>();
   #unsent: Pending[] = [];
   #seq = 0;
-  #position = -1;
+  #position = NOTHING_READ;
   #sinceSnapshot = 0;
   #connected = false;
   #scheduled = false;

@@ -29,6 +29,9 @@ const SETTLED_WITHIN = 10_000;
 export class StreamLog implements LedgerLog {
   readonly #options: StreamLogOptions;
   #reader: LogReader | undefined;
+  /** Of the entry at the reader's place: what tells one stream from another. */
+  #lastText: string | undefined;
+  #patient = false;
   #appending: RecoverableChannel | undefined;
   #reading: RecoverableChannel | undefined;
 
@@ -91,44 +94,83 @@ export class StreamLog implements LedgerLog {
   async #attach(channel: AmqpChannel): Promise<void> {
     const reader = this.#reader;
     if (reader === undefined) return;
-    const { name, snapshots } = this.#options;
-    await declareStream(channel, name);
-    await declareStream(channel, snapshots);
+    await declareStream(channel, this.#options.name);
+    await declareStream(channel, this.#options.snapshots);
     await channel.prefetch(PREFETCH);
     const snapshot = await this.#lastSnapshot(channel);
     if (snapshot !== undefined && snapshot.position > reader.position()) reader.restore(snapshot);
-    let expected = reader.position() + 1;
-    await this.#read(channel, expected, (message) => {
-      const position = offsetOf(message);
-      // The broker goes to the first entry that it has: that is another one when ours are gone, or when it began anew.
-      if (position !== expected && expected > 0) this.#skipped(reader, position, expected);
-      expected = position + 1;
-      reader.entry({ position, text: message.content.toString() });
+    if (await this.#goOn(channel, reader)) return;
+    // Another stream than the one we know, or one that begins after the place where we were.
+    this.#lastText = undefined;
+    reader.emptied();
+    await this.#read(channel, 'first', (position, text) => this.#entry(reader, position, text));
+  }
+
+  /**
+   * Goes on after the last entry that was read, and begins with that entry to see that it is the same stream: a broker can
+   * come back without what it was told last, and would wait for our place in a stream that it began anew.
+   */
+  async #goOn(channel: AmqpChannel, reader: LogReader): Promise<boolean> {
+    const place = reader.position();
+    if (place < 0 || this.#lastText === undefined) {
+      await this.#read(channel, Math.max(0, place + 1) || 'first', (position, text) =>
+        this.#entry(reader, position, text),
+      );
+      return true;
+    }
+    let settle = (_same: boolean): void => {};
+    const same = new Promise<boolean>((resolve) => (settle = resolve));
+    let verdict: boolean | undefined;
+    const tag = await this.#read(channel, place, (position, text) => {
+      if (verdict === undefined) {
+        verdict = position === place && text === this.#lastText;
+        settle(verdict);
+      }
+      if (verdict) this.#entry(reader, position, text);
     });
+    const { clock } = this.#options;
+    const timer = clock.setTimeout(() => settle(false), SNAPSHOT_WAIT);
+    const isSame = await same;
+    timer.cancel();
+    verdict ??= isSame;
+    if (!isSame) await channel.cancel(tag);
+    return isSame;
   }
 
-  #skipped(reader: LogReader, position: number, expected: number): void {
-    if (position < expected) reader.emptied();
+  #entry(reader: LogReader, position: number, text: string): void {
+    if (position > 0 && reader.position() < -1 && !this.#patient) {
+      // What came before is gone, so there is a snapshot that we did not wait for long enough.
+      this.#patient = true;
+      this.#reading?.renew(new Error('the ledger begins with a snapshot'));
+      return;
+    }
+    this.#lastText = text;
+    reader.entry({ position, text });
   }
 
-  async #read(channel: AmqpChannel, from: number, entry: (message: AmqpMessage) => void): Promise<void> {
+  async #read(
+    channel: AmqpChannel,
+    from: number | 'first',
+    entry: (position: number, text: string) => void,
+  ): Promise<string> {
     let unacked = 0;
-    await channel.consume(
+    const { consumerTag } = await channel.consume(
       this.#options.name,
       (message) => {
         if (message === null) {
           this.#reading?.renew(new Error('the ledger was deleted'));
           return;
         }
-        entry(message);
+        entry(offsetOf(message), message.content.toString());
         unacked += 1;
         // Acknowledging a stream only asks for more of it.
         if (unacked < ACK_EVERY) return;
         unacked = 0;
         channel.ack(message, true);
       },
-      { arguments: { 'x-stream-offset': from <= 0 ? 'first' : from } },
+      { arguments: { 'x-stream-offset': from } },
     );
+    return consumerTag;
   }
 
   /** The youngest state that was kept; the broker begins with the chunk that it lies in, which can hold older ones. */
@@ -140,14 +182,13 @@ export class StreamLog implements LedgerLog {
     const done = new Promise<void>((resolve) => (finish = resolve));
     // The count of a stream lags behind, so an empty one is told by its silence.
     const { messageCount } = await channel.checkQueue(this.#options.snapshots);
-    const patience = messageCount > 0 ? SNAPSHOT_WAIT : SILENCE;
+    const patience = messageCount > 0 || this.#patient ? SNAPSHOT_WAIT : SILENCE;
     const { consumerTag } = await channel.consume(
       this.#options.snapshots,
       (message) => {
         if (message === null) return finish();
         const position = Number(message.properties.headers?.['position'] ?? -1);
-        if (last === undefined || position >= last.position)
-          last = { position, text: message.content.toString() };
+        last = { position, text: message.content.toString() };
         channel.ack(message);
         quiet?.cancel();
         quiet = clock.setTimeout(finish, 50);
