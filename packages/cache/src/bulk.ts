@@ -77,9 +77,9 @@ export class Bulk {
   }
 
   /** From the first tier; a stale value only where it can be loaded again behind it. */
-  serve(place: Place, stale?: Place[]): { readonly value: unknown } | undefined {
+  serve(place: Place, stale?: Place[], counted = false): { readonly value: unknown } | undefined {
     const { first, tally, time } = this.#engine;
-    const stored = first.find(place);
+    const stored = first.find(place, counted);
     const freshness = stored === undefined ? 'dead' : first.freshness(stored);
     if (stored !== undefined && !stored.details.facts.failed) {
       if (freshness === 'fresh') {

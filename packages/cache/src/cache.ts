@@ -222,7 +222,7 @@ export class Cache<V> implements CacheManager<V> {
 
   #getSlowly(key: string): V | undefined {
     const { first, tally } = this.#engine;
-    const stored = first.find(this.#place(key));
+    const stored = first.find(this.#place(key), true);
     if (stored === undefined || stored.details.facts.failed || first.freshness(stored) !== 'fresh') {
       tally.memoryMisses += 1;
       return undefined;
@@ -234,7 +234,7 @@ export class Cache<V> implements CacheManager<V> {
 
   async #get(key: string): Promise<V | undefined> {
     const place = this.#place(key);
-    const found = this.#bulk.serve(place) ?? (await this.#engine.fetch(place));
+    const found = this.#bulk.serve(place, undefined, true) ?? (await this.#engine.fetch(place));
     if (found === undefined) this.#engine.events.emit('miss', { key });
     return found?.value as V | undefined;
   }

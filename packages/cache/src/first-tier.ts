@@ -69,9 +69,12 @@ export class FirstTier {
       });
   }
 
-  /** A valid entry of the place, fresh or not; it counts as a use. What is no use any more is removed. */
-  find(place: Place): Stored | undefined {
-    const stored = this.store.get(place.full);
+  /**
+   * A valid entry of the place, fresh or not; it counts as a use, unless it was `counted` before. What is no use any more is
+   * removed.
+   */
+  find(place: Place, counted = false): Stored | undefined {
+    const stored = counted ? this.store.peek(place.full) : this.store.get(place.full);
     if (stored === undefined) return undefined;
     const { facts } = stored.details;
     // Another namespace's entry can only be met through a key with a separator in it, which no valid key has.

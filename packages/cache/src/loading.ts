@@ -40,7 +40,7 @@ export class Loading {
   async getOrSet(place: Place, loader: Loader<unknown>, options: LoadOptions | undefined): Promise<unknown> {
     const engine = this.#engine;
     const request = this.#request(place, loader, options);
-    const stored = options?.refresh === true ? undefined : engine.first.find(place);
+    const stored = options?.refresh === true ? undefined : engine.first.find(place, true);
     const served = stored && this.#serve(request, stored);
     if (served !== undefined) return this.#give(served);
     if (options?.refresh !== true) engine.tally.memoryMisses += 1;

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { createCacheManager, type Entry, type EvictionPolicy, type StrategyName } from '../src/index.ts';
 import { createPolicy } from '../src/policy/strategy.ts';
+import { WindowClimber } from '../src/policy/window-climber.ts';
 import {
   checkEvictionPolicy,
   hitRatio,
@@ -76,21 +77,71 @@ const GOLDEN: readonly (readonly [Workload, number, Ratios, 'nightly'?])[] = [
   ],
 ];
 
+// What needs no luck is exact. The ghost of s3fifo forgets by another rule than the reference's. w-tinylfu draws lots and has a
+// climber of its own, which may do better than the reference on any draw, but not worse.
+const TOLERANCE: Readonly<Record<string, readonly [less: number, more: number]>> = {
+  s3fifo: [0.5, 0.5],
+  'w-tinylfu': [0.5, Infinity],
+};
+
+function seedsOf(strategy: string): readonly number[] {
+  if (strategy !== 'w-tinylfu') return [1];
+  return nightly ? [1, 2, 3, 4, 5, 6, 7, 8, 9, 10] : [1, 2, 3];
+}
+
 describe('hit ratios are those of the published policies', () => {
   for (const [workload, entries, golden, when] of GOLDEN) {
     it.runIf(nightly || when === undefined)(`${workload.name}, ${entries} entries`, () => {
       const requests = workload.requests();
-      // What needs no luck is exact; the sketch and the jitter of w-tinylfu may do better than the reference.
-      const off = Object.entries(golden).flatMap(([strategy, expected]) => {
-        const measured = hitRatio(strategy as StrategyName, entries, requests, seeded(4));
-        const exact = ['fifo', 'lru', 'lfu', 'sieve'].includes(strategy);
-        const [less, more] = exact ? [0.006, 0.006] : [0.5, 2];
-        const fits = measured > expected - less && measured < expected + more;
-        return fits ? [] : [{ strategy, expected, measured }];
-      });
+      const off = Object.entries(golden).flatMap(([strategy, expected]) =>
+        seedsOf(strategy).flatMap((seed) => {
+          const measured = hitRatio(strategy as StrategyName, entries, requests, seeded(seed));
+          const [less, more] = TOLERANCE[strategy] ?? [0.006, 0.006];
+          const fits = measured > expected - less && measured < expected + more;
+          return fits ? [] : [{ strategy, seed, expected, measured }];
+        }),
+      );
       expect(off).toEqual([]);
     });
   }
+});
+
+describe('the window of w-tinylfu', () => {
+  it('becomes large where only what is recent is asked for again, and small again where not', () => {
+    const climber = new WindowClimber(1_000);
+    const random = seeded(1);
+    const run = (blocks: number, ratio: () => number): void => {
+      for (let i = 0; i < blocks * 10_000; i += 1) climber.record(random() < ratio());
+    };
+    expect(climber.size).toBe(10);
+    run(40, () => 0.4 + climber.size / 2_000);
+    expect(climber.size).toBe(800);
+    run(400, () => 0.4 - climber.size / 2_000);
+    expect(climber.size).toBe(10);
+  });
+
+  it('stays where no size is better than another, and costs little to ask', () => {
+    const climber = new WindowClimber(1_000);
+    const random = seeded(2);
+    let elsewhere = 0;
+    for (let i = 0; i < 2_000_000; i += 1) {
+      climber.record(random() < (climber.size === 10 ? 0.5 : 0.48));
+      if (climber.size !== 10) elsewhere += 1;
+    }
+    expect(elsewhere / 2_000_000).toBeLessThan(0.15);
+  });
+
+  it('is given back at once when a trial goes badly', () => {
+    const climber = new WindowClimber(1_000);
+    const random = seeded(3);
+    let elsewhere = 0;
+    for (let i = 0; i < 500_000; i += 1) {
+      climber.record(random() < (climber.size === 10 ? 0.9 : 0.1));
+      if (climber.size !== 10) elsewhere += 1;
+    }
+    expect(elsewhere).toBeGreaterThan(0);
+    expect(elsewhere).toBeLessThan(5_000);
+  });
 });
 
 describe('every policy of the package keeps the contract', () => {
@@ -191,6 +242,28 @@ describe('a policy of your own', () => {
     expect(await cache.get('a')).toBe(1);
     expect(errors).toEqual([new Error('broken')]);
     expect(() => checkEvictionPolicy(() => policy)).toThrow(/broken/);
+  });
+
+  it('is told of each read once, whatever is special about the entry', async () => {
+    let hits = 0;
+    const policy = {
+      onInsert: () => {},
+      onHit: () => (hits += 1),
+      onRemove: () => {},
+      victim: (incoming?: Entry) => incoming as Entry,
+    };
+    const cache = make<number>({ strategy: policy, maxEntries: 10 });
+    await cache.set('plain', 1);
+    await cache.set('tagged', 1, { tags: ['t'] });
+    for (const key of ['plain', 'tagged']) {
+      await cache.get(key);
+      cache.getSync(key);
+      await cache.getOrSet(key, () => 2);
+      await cache.getMany([key]);
+      await cache.getOrSetMany([key], async () => new Map());
+      cache.peek(key);
+    }
+    expect(hits).toBe(10);
   });
 
   it('may refuse what comes in', async () => {

@@ -1,6 +1,7 @@
 /**
  * Hit ratios of every strategy on repeatable workloads, against reference figures measured once with independent
- * implementations of the same policies. One round: nothing here depends on the machine.
+ * implementations of the same policies. One round: nothing here depends on the machine. w-tinylfu draws lots, so the worst of
+ * five draws counts.
  */
 import {
   hitRatio,
@@ -30,12 +31,17 @@ const reference: readonly (readonly [string, () => Int32Array, number, readonly 
   ['recency / 1000', recencyWorkload().requests, 1_000, [35.67, 39.05, 3.4, 30.87, 45.68, 42.37]],
 ];
 
+function worst(strategy: (typeof strategies)[number], size: number, requests: Int32Array): number {
+  const seeds = strategy === 'w-tinylfu' ? [1, 2, 3, 4, 5] : [1];
+  return Math.min(...seeds.map((seed) => hitRatio(strategy, size, requests, seeded(seed))));
+}
+
 const candidates = Object.fromEntries(
   strategies.map((strategy) => [
     strategy,
     (): Figures =>
       Object.fromEntries(
-        reference.map(([name, requests, size]) => [name, hitRatio(strategy, size, requests(), seeded(4))]),
+        reference.map(([name, requests, size]) => [name, worst(strategy, size, requests())]),
       ),
   ]),
 );

@@ -3,6 +3,7 @@ import { EntryList } from './entry-list.ts';
 import type { Entry, EvictionPolicy } from './eviction-policy.ts';
 import { FrequencySketch } from './frequency-sketch.ts';
 import { hashKey } from './key-hash.ts';
+import { WindowClimber } from './window-climber.ts';
 
 // mark = 30 bits of the key's hash, and the queue in the lowest two.
 const QUEUE = 3;
@@ -11,11 +12,6 @@ const PROBATION = 1;
 const PROTECTED = 2;
 
 const PROTECTED_SHARE = 0.8;
-const FIRST_WINDOW_SHARE = 0.01;
-// The climber of Einziger, Eytan, Friedman and Manes, Adaptive Software Cache Management (2018).
-const STEP_SHARE = 0.0625;
-const STEP_DECAY = 0.98;
-const RESTART_AT = 0.05;
 // A popular candidate that loses gets in once in 128 times, so that forged hash collisions cannot keep it out.
 const WARM_CANDIDATE = 6;
 const JITTER = 1 / 128;
@@ -33,39 +29,34 @@ export class WTinyLfuPolicy implements EvictionPolicy {
   readonly #random: Random;
   #windowSize: number;
   #protectedSize = 0;
-  #step: number;
-  #hits = 0;
-  #misses = 0;
-  #lastRatio = 0;
+  readonly #climber: WindowClimber;
 
   /** @param capacity - how many entries the cache is expected to hold */
   constructor(capacity: number, random: Random) {
     this.#capacity = capacity;
     this.#random = random;
     this.#sketch = new FrequencySketch(capacity);
-    this.#step = -STEP_SHARE * capacity;
-    this.#windowSize = Math.max(1, Math.floor(capacity * FIRST_WINDOW_SHARE));
+    this.#climber = new WindowClimber(capacity);
+    this.#windowSize = this.#climber.size;
     this.#divide();
   }
 
   onInsert(entry: Entry): void {
     entry.mark = hashKey(entry.key) & ~QUEUE;
     this.#sketch.increment(entry.mark >> 2);
-    this.#misses += 1;
     this.#window.pushHead(entry);
     this.#spill();
-    this.#climb();
+    if (this.#climber.record(false)) this.#resize();
   }
 
   onHit(entry: Entry): void {
     this.#sketch.increment(entry.mark >> 2);
-    this.#hits += 1;
     const queue = entry.mark & QUEUE;
     this.#listOf(entry).remove(entry);
     if (queue === WINDOW) this.#window.pushHead(entry);
     else this.#move(entry, this.#protected, PROTECTED);
     while (this.#protected.size > this.#protectedSize) this.#demote();
-    this.#climb();
+    if (this.#climber.record(true)) this.#resize();
   }
 
   onRemove(entry: Entry): void {
@@ -100,21 +91,9 @@ export class WTinyLfuPolicy implements EvictionPolicy {
     return uses >= WARM_CANDIDATE && this.#random() < JITTER;
   }
 
-  /** Compares the hit ratio of the last period with the one before, and moves the window's border accordingly. */
-  #climb(): void {
-    const requests = this.#hits + this.#misses;
-    if (requests < 10 * Math.max(this.#capacity, 256)) return;
-    const ratio = this.#hits / requests;
-    const change = ratio - this.#lastRatio;
-    const amount = change >= 0 ? this.#step : -this.#step;
-    this.#step =
-      Math.abs(change) >= RESTART_AT
-        ? STEP_SHARE * this.#capacity * Math.sign(amount || 1)
-        : STEP_DECAY * amount;
-    this.#lastRatio = ratio;
-    this.#hits = 0;
-    this.#misses = 0;
-    this.#windowSize = Math.max(1, Math.min(this.#capacity - 1, Math.round(this.#windowSize + amount)));
+  #resize(): void {
+    if (this.#windowSize === this.#climber.size) return;
+    this.#windowSize = this.#climber.size;
     this.#divide();
     while (this.#protected.size > this.#protectedSize) this.#demote();
     this.#spill();
