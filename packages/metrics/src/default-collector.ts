@@ -24,8 +24,8 @@ import {
 } from './exposition/scrape.ts';
 import { fastifyPlugin, type FastifyPlugin } from './http/fastify.ts';
 import {
-  expressRoute,
   observeRequest,
+  watchExpressRoute,
   type HttpRequestLike,
   type HttpResponseLike,
 } from './http/node-http.ts';
@@ -233,7 +233,8 @@ class DefaultCollector implements MetricsCollector {
   ): (request: HttpRequestLike, response: HttpResponseLike, next: () => void) => void {
     const recorder = new HttpRecorder(this, options);
     return (request, response, next) => {
-      observeRequest(recorder, request, response, expressRoute);
+      const route = watchExpressRoute(request);
+      observeRequest(recorder, request, response, (of) => route.routeOf(of));
       next();
     };
   }

@@ -45,19 +45,59 @@ export function observeRequest(
 
 const UNNAMED = '__unnamed__';
 
-/** The template of the express route that answered, with the path its routers are mounted at. */
-export function expressRoute(request: HttpRequestLike): string | undefined {
+/** Names the route of a request that express answered; made before the request is routed. */
+export interface ExpressRoute {
+  routeOf(request: HttpRequestLike): string | undefined;
+}
+
+/**
+ * Watches how a request is routed. Express says which route answered, but of the routers above it only the path as it
+ * was in the request, with the values of its parameters; those are seen as they are matched and put back as `:name`, so
+ * that a router mounted at `/users/:id` does not make a series for every user.
+ */
+export function watchExpressRoute(request: HttpRequestLike): ExpressRoute {
+  const names = new Map<string, string>();
+  let current = (request as { params?: unknown }).params;
+  Object.defineProperty(request, 'params', {
+    configurable: true,
+    enumerable: true,
+    get: () => current,
+    set: (matched: unknown) => {
+      current = matched;
+      if (typeof matched !== 'object' || matched === null) return;
+      for (const [name, value] of Object.entries(matched))
+        for (const one of Array.isArray(value) ? value : [value]) names.set(String(one), name);
+    },
+  });
+  return { routeOf: (of) => expressRoute(of, names) };
+}
+
+/** The template of the route that answered, with the templates of the paths that its routers are mounted at. */
+function expressRoute(request: HttpRequestLike, names: ReadonlyMap<string, string>): string | undefined {
   const path = request.route?.path;
   if (path === undefined) return undefined;
-  // A router may be mounted at several paths, and a route may be a list or an expression; baseUrl holds real values of
-  // parameters only when a router is mounted at a pattern, which is then named by the pattern's own route alone.
   const template = Array.isArray(path)
     ? path.map(String).join('|')
     : path instanceof RegExp || typeof path === 'string'
       ? String(path)
       : UNNAMED;
-  const base = request.baseUrl ?? '';
-  return `${base}${template}` === '' ? '/' : `${base}${template}`;
+  const base = (request.baseUrl ?? '')
+    .split('/')
+    .map((segment) => {
+      const name = names.get(decoded(segment));
+      return segment === '' || name === undefined ? segment : `:${name}`;
+    })
+    .join('/');
+  const route = template === '/' && base !== '' ? base : `${base}${template}`;
+  return route === '' ? '/' : route;
+}
+
+function decoded(segment: string): string {
+  try {
+    return decodeURIComponent(segment);
+  } catch {
+    return segment;
+  }
 }
 
 function pathOf(request: HttpRequestLike): string {
