@@ -260,6 +260,8 @@ export class LockEngine implements BackendListener, HoldOwner {
 
   onGap(): void {
     for (const request of [...this.requests.values(), ...this.upgrades.values()]) request.ask();
+    // Also who took a lock from us, or waits for it, may have been told to nobody.
+    for (const hold of this.holds.values()) this.#keeper.renewNow(hold);
   }
 
   onChanged(resource: Resource): void {

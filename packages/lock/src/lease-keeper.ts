@@ -48,6 +48,13 @@ export class LeaseKeeper {
     this.#timeline.cancel(hold);
   }
 
+  /** Renews it out of turn, to learn whether it is still held; one that is not to be extended is left alone. */
+  renewNow(hold: Hold): void {
+    if (hold.renewAt === Infinity || hold.over !== undefined) return;
+    hold.renewAt = this.#clock.monotonic();
+    this.onDue(hold);
+  }
+
   #schedule(hold: Hold): void {
     const now = this.#clock.monotonic();
     const deadline = now + hold.remaining();

@@ -23,7 +23,9 @@ export async function upgradeHold(
   base: ResolvedConfig,
   { config, held }: UpgradeTerms,
 ): Promise<void> {
-  const wait = config.wait === undefined ? base.wait : toMilliseconds(config.wait, 'wait', { max: Infinity });
+  // What was taken by a single try is not to be upgraded by one.
+  const usual = base.wait > 0 ? base.wait : engine.options.defaults.wait;
+  const wait = config.wait === undefined ? usual : toMilliseconds(config.wait, 'wait', { max: Infinity });
   const { signal } = config;
   const keys = [part.resource.key];
   if (signal?.aborted) throw new LockAbortedError(keys, signal.reason);
@@ -36,14 +38,9 @@ export async function upgradeHold(
   );
   const waiting = new Waiting(part.resource, attempt);
   const upgrade = new Upgrade(engine, part, request, waiting);
-  const started = engine.clock.monotonic();
-  const timer =
-    wait === Infinity
-      ? undefined
-      : engine.waits.after(Math.max(wait, 1), () => {
-          const facts = { holders: [], position: 1, waitedMs: engine.clock.monotonic() - started };
-          waiting.fail(new LockTimeoutError(part.resource.key, facts));
-        });
+  // A single try lasts as long as its answer takes.
+  const limit = wait > 0 ? wait : engine.options.commandTimeout;
+  const timer = limit === Infinity ? undefined : engine.waits.after(limit, () => upgrade.giveUp());
   const off = onAbort(signal, (reason) => waiting.fail(new LockAbortedError(keys, reason)));
   try {
     upgrade.ask();
@@ -60,6 +57,7 @@ class Upgrade implements WaitHost {
   readonly #part: Solo;
   readonly #request: HoldRequest;
   readonly #waiting: Waiting;
+  readonly #started: number;
   #timer: ReturnType<LockEngine['waits']['after']> | undefined;
 
   constructor(engine: LockEngine, part: Solo, request: HoldRequest, waiting: Waiting) {
@@ -67,6 +65,7 @@ class Upgrade implements WaitHost {
     this.#part = part;
     this.#request = request;
     this.#waiting = waiting;
+    this.#started = engine.clock.monotonic();
     waiting.host = this;
     engine.upgrades.set(request.holdId, this);
   }
@@ -79,6 +78,12 @@ class Upgrade implements WaitHost {
       (answer) => this.#onAnswer(answer),
       () => this.#schedule(100),
     );
+  }
+
+  giveUp(): void {
+    const waitedMs = this.#engine.clock.monotonic() - this.#started;
+    const facts = { holders: [], position: 1, waitedMs };
+    this.#waiting.fail(new LockTimeoutError(this.#part.resource.key, facts));
   }
 
   stop(): void {
@@ -114,7 +119,8 @@ class Upgrade implements WaitHost {
       hold.token = answer.token;
       hold.confirm(answer.lease, answer.from);
       this.#waiting.grant(this.#part);
-    } else {
+    } else if (!this.#waiting.attempt.patient) this.giveUp();
+    else {
       this.#engine.blocked(this.#waiting);
       this.#schedule(Math.min(answer.retryAfter + 2, 2_500));
     }

@@ -54,6 +54,7 @@ export class QuorumBackend implements LockBackend {
   readonly #options: QuorumBackendOptions;
   readonly #guard: RestartGuard;
   readonly #healer: Healer;
+  readonly #unwatch: (() => void)[] = [];
   /** Until when this process does not ask for a key again. */
   readonly #rests = new Map<string, number>();
 
@@ -68,12 +69,13 @@ export class QuorumBackend implements LockBackend {
 
   async start(processId: string, listener: BackendListener): Promise<void> {
     for (const [index, voter] of this.#voters.entries()) {
-      voter.onConnection((up) => {
+      const unwatch = voter.onConnection((up) => {
         // Never rejects: a voter that cannot be looked at does not vote.
         if (up)
           runInBackground(() => this.#guard.lookAt(index), 'look at a server of the quorum', this.#options);
         else this.#guard.lost(index);
       });
+      this.#unwatch.push(unwatch);
     }
     await Promise.all(this.#voters.map(({ backend }) => backend.start(processId, listener)));
     await this.#guard.lookAtAll();
@@ -250,6 +252,7 @@ export class QuorumBackend implements LockBackend {
   }
 
   async close(timeout: number): Promise<void> {
+    for (const unwatch of this.#unwatch.splice(0)) unwatch();
     await Promise.all(this.#voters.map(({ backend }) => backend.close(timeout)));
   }
 

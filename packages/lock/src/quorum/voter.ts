@@ -18,6 +18,6 @@ export interface Voter {
   look(): Promise<VoterPast>;
   /** Writes that the run `runId` belongs to the quorum, unless it says so already. */
   join(runId: string): Promise<void>;
-  /** Called with `true` when a connection stands (again), with `false` as soon as it does not. */
-  onConnection(listener: (up: boolean) => void): void;
+  /** Calls with `true` when a connection stands (again), with `false` as soon as it does not, until it is taken back. */
+  onConnection(listener: (up: boolean) => void): () => void;
 }

@@ -55,6 +55,7 @@ export class RedisBackend implements LockBackend {
   readonly #subscriber: RedisSubscriber;
   readonly shortWay: FastLane;
   #listener: BackendListener | undefined;
+  readonly #onGap = (): void => this.#listener?.onGap();
 
   constructor(connection: RedisConnection, options: RedisBackendOptions) {
     const { cluster } = connection;
@@ -71,13 +72,13 @@ export class RedisBackend implements LockBackend {
     this.#subscriber = new RedisSubscriber(connection, {
       clock: options.clock,
       logger: options.logger,
-      onGap: () => this.#listener?.onGap(),
+      onGap: this.#onGap,
     });
   }
 
   async start(processId: string, listener: BackendListener): Promise<void> {
     this.#listener = listener;
-    this.#client.on('ready', () => listener.onGap());
+    this.#client.on('ready', this.#onGap);
     const channel = this.#keys.channelPrefix + processId;
     await Promise.all([
       this.#attempt(async () => {
@@ -217,6 +218,8 @@ export class RedisBackend implements LockBackend {
   }
 
   async close(timeout: number): Promise<void> {
+    // The client may be the user's, and go on without us.
+    this.#client.off('ready', this.#onGap);
     this.#subscriber.close();
     await this.#connection.close(timeout);
   }

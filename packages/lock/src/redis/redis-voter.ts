@@ -59,8 +59,14 @@ export class RedisVoter implements Voter {
     await this.#client.call('SET', this.#markKey, runId, 'NX');
   }
 
-  onConnection(listener: (up: boolean) => void): void {
-    this.#client.on('ready', () => listener(true));
-    this.#client.on('close', () => listener(false));
+  onConnection(listener: (up: boolean) => void): () => void {
+    const up = (): void => listener(true);
+    const down = (): void => listener(false);
+    this.#client.on('ready', up);
+    this.#client.on('close', down);
+    return () => {
+      this.#client.off('ready', up);
+      this.#client.off('close', down);
+    };
   }
 }

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { DeadlockError } from '../../errors.ts';
+import { eventually } from '@xiaoke/core/testing';
+import { DeadlockError, LockTimeoutError } from '../../errors.ts';
 import { LockType } from '../../lock-type.ts';
 import { failure, pause, type ConformanceCase } from '../conformance-case.ts';
 
@@ -104,6 +105,24 @@ export const sharedCases: readonly ConformanceCase[] = [
       assert.equal(await other.release(), true);
       assert.notEqual(await there.tryAcquireLock('k', SHARED, { wait: 1_000 }), undefined);
       assert.equal(await lock.release(), true);
+    },
+  },
+  {
+    name: 'what was taken by a single try can be upgraded, and an upgrade that does not wait tries once',
+    async run({ manager }) {
+      const [here, there] = [await manager(), await manager()];
+      const lock = await here.tryAcquireLock('k', SHARED);
+      assert.ok(lock !== undefined);
+      await lock.upgrade();
+      assert.equal(lock.type, 'exclusive');
+      await lock.downgrade();
+      const other = await there.acquireLock('k', SHARED);
+      assert.ok((await failure(lock.upgrade({ wait: 0 }))) instanceof LockTimeoutError);
+      await other.release();
+      await eventually(async () => {
+        await lock.upgrade({ wait: 0 });
+        return true;
+      });
     },
   },
 ];

@@ -1,0 +1,108 @@
+import { spawnNode, startRedis, type RedisServer } from '@xiaoke/test-servers';
+import { eventually } from '@xiaoke/core/testing';
+import { expect, test } from 'vitest';
+import { createLockManager, LockType } from '../src/index.ts';
+import { freshNamespace } from './run-conformance.ts';
+
+const pause = (milliseconds: number): Promise<void> =>
+  new Promise((resolve) => {
+    setTimeout(resolve, milliseconds);
+  });
+
+/** How many scripts the server has run. */
+async function scriptsRun(redis: RedisServer): Promise<number> {
+  const stats = await redis.cli('INFO', 'commandstats');
+  return Number(/cmdstat_evalsha:calls=(\d+)/.exec(stats)?.[1] ?? 0);
+}
+
+test('scenario 17: entering again costs no command at all', async () => {
+  await using redis = await startRedis();
+  await using locks = await createLockManager({ redis: redis.url, namespace: freshNamespace() });
+  const enter = (depth: number): Promise<void> =>
+    locks.withLock('k', LockType.REENTRANT, async () => {
+      if (depth > 0) await Promise.all([enter(depth - 1), enter(depth - 1)]);
+    });
+  await locks.withLock('k', LockType.REENTRANT, async () => {
+    const before = await scriptsRun(redis);
+    await enter(6);
+    expect(await scriptsRun(redis)).toBe(before);
+  });
+  expect(locks.stats().reentries).toBe(127);
+});
+
+test('scenario 21: thousands of locks on a thousand keys leave one key behind, and a process that closed ends by itself', async () => {
+  await using redis = await startRedis();
+  const namespace = freshNamespace();
+  const code = `
+    import { createLockManager } from '@xiaoke/lock';
+    const locks = await createLockManager({ redis: ${JSON.stringify(redis.url)}, namespace: '${namespace}' });
+    const round = () => Promise.all(Array.from({ length: 50 }, async (_, task) => {
+      for (let turn = 0; turn < 100; turn += 1) {
+        const key = 'k' + ((task * 100 + turn) % 1000);
+        await locks.withLock(key, { type: turn % 5 === 0 ? 'shared' : 'exclusive' }, async () => {});
+        if (turn % 10 === 0) await (await locks.semaphore(key, 3).acquire(2)).release();
+      }
+    }));
+    await round();
+    globalThis.gc();
+    const before = process.memoryUsage().heapUsed;
+    for (let more = 0; more < 4; more += 1) await round();
+    globalThis.gc();
+    const grown = process.memoryUsage().heapUsed - before;
+    await locks.close();
+    process.send({ kind: 'closed', grown });
+    process.disconnect();
+  `;
+  await using soak = spawnNode({ code, from: import.meta.url }, { execArgv: ['--expose-gc'] });
+  const { grown } = await soak.message(({ kind }) => kind === 'closed', 60_000);
+  expect(grown).toBeLessThan(3_000_000);
+  const exit = await Promise.race([soak.exited, pause(5_000)]);
+  expect(exit).toEqual({ code: 0, signal: null });
+  expect(await redis.cli('KEYS', '*')).toBe(`${namespace}:lock-fence`);
+});
+
+test('scenario 22: a hold is renewed three times a lease, whatever its length, and many holds share a command', async () => {
+  await using redis = await startRedis();
+  await using locks = await createLockManager({ redis: redis.url, namespace: freshNamespace() });
+  for (const ttl of [100, 300, 1_000, 60_000]) {
+    const lock = await locks.acquireLock('k', { ttl });
+    const before = await scriptsRun(redis);
+    const held = performance.now();
+    await pause(1_500);
+    const renewals = (await scriptsRun(redis)) - before;
+    expect(renewals).toBeLessThanOrEqual(Math.ceil((performance.now() - held) / (ttl / 3)) + 1);
+    lock.assertHeld();
+    await lock.release();
+  }
+  const many = await Promise.all(
+    Array.from({ length: 200 }, (_, index) => locks.acquireLock(`m${index}`, { ttl: 900 })),
+  );
+  const before = await scriptsRun(redis);
+  await pause(1_500);
+  // 200 holds, five renewals each; a command carries a hundred of them.
+  expect((await scriptsRun(redis)) - before).toBeLessThan(100);
+  for (const lock of many) {
+    lock.assertHeld();
+    await lock.release();
+  }
+});
+
+test('scenario 23: a thousand waiters cost next to nothing while they wait', async () => {
+  await using redis = await startRedis();
+  const namespace = freshNamespace();
+  await using here = await createLockManager({ redis: redis.url, namespace, defaultWait: 60_000 });
+  await using there = await createLockManager({ redis: redis.url, namespace });
+  const held = await Promise.all(Array.from({ length: 100 }, (_, index) => there.acquireLock(`k${index}`)));
+  const waits = Array.from({ length: 1_000 }, (_, index) => here.withLock(`k${index % 100}`, async () => {}));
+  const strict = Array.from({ length: 100 }, (_, index) =>
+    here.withLock(`k${index}`, { fair: true }, async () => {}),
+  );
+  await eventually(() => here.stats().waiting === 1_100);
+  const before = await scriptsRun(redis);
+  await pause(4_000);
+  // At most one command per waiter and two seconds is asked for; waiters of one process share theirs.
+  expect((await scriptsRun(redis)) - before).toBeLessThan(600);
+  await Promise.all(held.map((lock) => lock.release()));
+  await Promise.all([...waits, ...strict]);
+  expect(here.stats().acquired).toBe(1_100);
+});
