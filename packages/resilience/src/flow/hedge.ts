@@ -9,8 +9,10 @@ import {
   type Policy,
   type PolicyStats,
 } from '../engine/policy.ts';
+import { RejectedError } from '../errors.ts';
 import { checkNumber, checkObject, checkShare } from '../options.ts';
 import { resolveBudget, type RetryBudget, type RetryBudgetOptions } from '../retry/budget.ts';
+import { isTimeout } from '../retry/timed-out.ts';
 import { HedgedCall } from './hedged-call.ts';
 
 /** When to start a hedge: after a fixed time, or when a call takes longer than most. */
@@ -30,7 +32,7 @@ export interface HedgeDefinition {
   readonly after: HedgeAfter;
   /** Additional attempts at most. @default 1 */
   readonly max?: number | undefined;
-  /** Bounds the hedges of all calls together; `false` for none. @default 20 % of the calls that succeed, and 10 per second */
+  /** Bounds the hedges of all calls together; `false` for none. @default 20 % of the calls, and 10 per second */
   readonly budget?: RetryBudget | RetryBudgetOptions | false | undefined;
 }
 
@@ -128,6 +130,7 @@ class Hedge extends BasePolicy<never, object> implements HedgePolicy {
     budget?.begin(begun);
     let granted = 0;
     let succeeded = false;
+    let error: unknown;
     try {
       const value = await call.run(max, this.#after(), () => {
         if (budget !== undefined && !budget.tryGrant(this.clock.monotonic(), false)) {
@@ -142,8 +145,16 @@ class Hedge extends BasePolicy<never, object> implements HedgePolicy {
       this.#record(call.winnerMs);
       if (call.winner > 0) this.#counts.won += 1;
       return value;
+    } catch (failure) {
+      error = failure;
+      throw failure;
     } finally {
-      budget?.end({ succeeded, granted });
+      budget?.end({
+        succeeded,
+        timedOut: isTimeout(error),
+        refused: error instanceof RejectedError,
+        granted,
+      });
     }
   }
 

@@ -4,13 +4,16 @@ import { checkChoice, checkNumber, checkObject } from '../options.ts';
 /** How a {@link retryBudget} is filled and spent. */
 export type RetryBudgetOptions = RatioBudgetOptions | TokenBudgetOptions | ConcurrencyBudgetOptions;
 
-/** A share of the calls that succeed. */
+/** A share of the calls. */
 export interface RatioBudgetOptions {
-  /** Retries may be this share of the calls that succeed, plus a reserve per second. The default of every retry. */
+  /**
+   * Retries may be this share of the calls, plus a reserve per second. Calls that timed out, or were refused by a policy,
+   * earn none. The default of every retry.
+   */
   readonly algorithm?: 'ratio' | undefined;
   /** @default 0.2 */
   readonly ratio?: number | undefined;
-  /** Lets a quiet client retry at all. @default 10 */
+  /** Lets a quiet client retry at all; one second of it may be used at once. @default 10 */
   readonly minPerSecond?: number | undefined;
 }
 
@@ -39,6 +42,10 @@ export interface ConcurrencyBudgetOptions {
 /** How a call ended that a budget was told about. */
 export interface BudgetedCall {
   readonly succeeded: boolean;
+  /** Whether its last attempt ended by a limit of time. */
+  readonly timedOut: boolean;
+  /** Whether a policy refused it, so that it never reached the dependency. */
+  readonly refused: boolean;
   /** Retries and hedges that it was granted. */
   readonly granted: number;
 }
@@ -66,7 +73,7 @@ export interface RetryBudget {
  * import { retry, retryBudget } from '@xiaoke/resilience';
  * const budget = retryBudget({ ratio: 0.1 });
  * const [reads, writes] = [retry({ budget }), retry({ budget, attempts: 2 })];
- * console.log(budget.balance, reads.kind, writes.kind); // => 100 retry retry
+ * console.log(budget.balance, reads.kind, writes.kind); // => 10 retry retry
  * ```
  */
 export function retryBudget(options: RetryBudgetOptions = {}): RetryBudget {
@@ -95,50 +102,54 @@ export function resolveBudget(
   return budget !== undefined && 'tryGrant' in budget ? budget : retryBudget(budget);
 }
 
-// How many seconds of the reserve may be saved up: enough for a blip, too little to feed a storm.
-const RESERVE_SECONDS = 10;
+// How many seconds of the reserve's rate may be saved up by calls: enough for a blip, too little to feed a storm.
+const SAVED_SECONDS = 10;
+// Sums of a fifth do not come out at whole numbers.
+const ALMOST = 1 - 1e-9;
 
+/** Two purses: what calls have earned, and a reserve that fills by itself, with one second of its rate in it at most. */
 class RatioBudget implements RetryBudget {
   readonly #ratio: number;
   readonly #perMillisecond: number;
-  readonly #capacity: number;
-  #tokens: number;
-  // Full from the start, so it does not matter when that was.
+  readonly #mostEarned: number;
+  readonly #mostReserve: number;
+  #earned = 0;
+  #reserve: number;
+  // The reserve is full from the start, so it does not matter when that was.
   #at = 0;
 
   constructor({ ratio = 0.2, minPerSecond = 10 }: RatioBudgetOptions) {
     this.#ratio = checkNumber('budget.ratio', ratio, { min: 0, max: 1 });
-    this.#perMillisecond =
-      checkNumber('budget.minPerSecond', minPerSecond, { min: 0, max: 1_000_000 }) / 1_000;
-    this.#capacity = Math.max(1, minPerSecond * RESERVE_SECONDS);
-    this.#tokens = this.#capacity;
+    checkNumber('budget.minPerSecond', minPerSecond, { min: 0, max: 1_000_000 });
+    this.#perMillisecond = minPerSecond / 1_000;
+    this.#mostReserve = minPerSecond === 0 ? 0 : Math.max(1, minPerSecond);
+    this.#mostEarned = SAVED_SECONDS * Math.max(1, minPerSecond);
+    this.#reserve = this.#mostReserve;
   }
 
   get balance(): number {
-    return Math.floor(this.#tokens);
+    return Math.floor(this.#earned + this.#reserve + 1 - ALMOST);
   }
 
   // What time gives is reckoned when it is needed.
   begin(): void {}
 
   tryGrant(now: number): boolean {
-    this.#refill(now);
-    if (this.#tokens < 1) return false;
-    this.#tokens -= 1;
+    const passed = Math.max(0, now - this.#at);
+    this.#at = now;
+    this.#reserve = Math.min(this.#mostReserve, this.#reserve + passed * this.#perMillisecond);
+    if (this.#earned + this.#reserve < ALMOST) return false;
+    const fromEarned = Math.min(1, this.#earned);
+    this.#earned -= fromEarned;
+    this.#reserve = Math.max(0, this.#reserve - (1 - fromEarned));
     return true;
   }
 
-  // Only what succeeds earns retries: in an outage a share of all calls is still enough to keep a service down that lost
-  // its reserve of capacity, as the simulation of a retry storm shows.
-  end({ succeeded }: BudgetedCall): void {
-    if (succeeded && this.#tokens < this.#capacity)
-      this.#tokens = Math.min(this.#capacity, this.#tokens + this.#ratio);
-  }
-
-  #refill(now: number): void {
-    const passed = Math.max(0, now - this.#at);
-    this.#at = now;
-    this.#tokens = Math.min(this.#capacity, this.#tokens + passed * this.#perMillisecond);
+  // A call that timed out earns nothing: when all do, the dependency is overloaded, and a fifth more of the same keeps one
+  // down that has a tenth to spare, as the simulation of a retry storm shows. Nor does one that never left this process.
+  end({ timedOut, refused }: BudgetedCall): void {
+    if (timedOut || refused || this.#earned >= this.#mostEarned) return;
+    this.#earned = Math.min(this.#mostEarned, this.#earned + this.#ratio);
   }
 }
 

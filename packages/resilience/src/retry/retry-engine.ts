@@ -37,13 +37,13 @@ export class RetryEngine {
   wantsMore(attempt: Attempt, scope: Scope, begun: number): boolean {
     if (scope.cause !== 'none' && attempt.outcome !== 'success') {
       this.#counter.failed(1, scope.cause === 'caller' ? 'aborted' : 'deadline');
-      this.options.budget?.end(FAILED);
+      this.options.budget?.end(scope.cause === 'caller' ? FAILED : TIMED_OUT);
       return false;
     }
     if (attempt.outcome === 'rejected' && this.options.retryIf === isRetryable) {
       // The usual answer, without asking p-retry: refusals come when there is no time to lose.
       this.#counter.failed(1, 'not-retryable');
-      this.options.budget?.end(FAILED);
+      this.options.budget?.end(REFUSED);
       return false;
     }
     if (attempt.outcome !== 'success' || this.#rejectsResult(attempt, begun)) return true;
@@ -63,5 +63,7 @@ export class RetryEngine {
   }
 }
 
-const SUCCEEDED = { succeeded: true, granted: 0 } as const;
-const FAILED = { succeeded: false, granted: 0 } as const;
+const FAILED = { succeeded: false, timedOut: false, refused: false, granted: 0 } as const;
+const SUCCEEDED = { ...FAILED, succeeded: true } as const;
+const TIMED_OUT = { ...FAILED, timedOut: true } as const;
+const REFUSED = { ...FAILED, refused: true } as const;

@@ -33,7 +33,7 @@ export interface RetryDefinition extends BackoffOptions {
   readonly retryAfter?: { readonly max: Duration } | false | undefined;
   /**
    * Bounds the retries of all calls together; a {@link RetryBudget} is shared. `false` for none, which lets retries
-   * multiply the load of an outage. @default 20 % of the calls that succeed, and 10 per second
+   * multiply the load of an outage. @default 20 % of the calls, and 10 per second
    */
   readonly budget?: RetryBudget | RetryBudgetOptions | false | undefined;
   /** Whether calls made while serving a request that is itself a retry are retried again here. @default 'suppress' */

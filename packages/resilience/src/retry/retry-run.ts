@@ -1,4 +1,4 @@
-import { RetryLaterError, TimeoutError } from '@xiaoke/core';
+import { RetryLaterError } from '@xiaoke/core';
 import pRetry, { type Options as PRetryOptions } from 'p-retry';
 import type { Attempt } from '../engine/scope.ts';
 import { abortableSleep } from '../engine/scope-sleep.ts';
@@ -9,6 +9,7 @@ import { retryAfterMs } from './retry-after.ts';
 import type { Recovery } from './retry-engine.ts';
 import type { ResolvedRetryOptions, RetryDecision } from './retry-options.ts';
 import type { RetryCounter } from './retry-stats.ts';
+import { isTimeout } from './timed-out.ts';
 
 /** A retry that is about to happen. */
 export interface RetryEvent {
@@ -63,7 +64,7 @@ export class RetryRun {
     try {
       await pRetry((number) => this.#attempt(number), this.#pRetryOptions());
       this.#counter.succeeded(this.#made);
-      this.#options.budget?.end({ succeeded: true, granted: this.#granted });
+      this.#end(true);
     } catch (error) {
       if (!(error instanceof AttemptFailed)) this.#stopped(error);
       this.#gaveUp();
@@ -112,7 +113,7 @@ export class RetryRun {
     if (delay === undefined) return this.#giveUp('retry-after');
     if (now + delay - begun > this.#options.maxElapsed) return this.#giveUp('elapsed');
     if (now + delay >= scope.deadline) return this.#giveUp('deadline');
-    if (budget !== undefined && !budget.tryGrant(now, this.#last.settled instanceof TimeoutError))
+    if (budget !== undefined && !budget.tryGrant(now, isTimeout(this.#last.settled)))
       return this.#giveUp('budget');
     this.#granted += 1;
     this.#counter.retried(delay);
@@ -177,10 +178,17 @@ export class RetryRun {
     this.#last.settled = reason;
   }
 
+  #end(succeeded: boolean): void {
+    const { outcome, settled } = this.#last;
+    const timedOut = !succeeded && (this.#reason === 'deadline' || isTimeout(settled));
+    const refused = outcome === 'rejected';
+    this.#options.budget?.end({ succeeded, timedOut, refused, granted: this.#granted });
+  }
+
   #gaveUp(): void {
     const { begun } = this.#recovery;
     const { outcome, settled } = this.#last;
-    this.#options.budget?.end({ succeeded: outcome === 'success', granted: this.#granted });
+    this.#end(outcome === 'success');
     this.#counter.failed(this.#made, this.#reason);
     if (outcome === 'success') return;
     setAttemptInfo(settled, {
