@@ -1,4 +1,4 @@
-import { startPostgres, startRedis } from '@xiaoke/test-servers';
+import { startPostgres, startRabbitMq, startRedis } from '@xiaoke/test-servers';
 import type { Environment } from '../../src/configuration.ts';
 
 /** Servers that a service runs on, and what stops them. */
@@ -18,5 +18,9 @@ export const GROUNDS: Readonly<Record<string, () => Promise<Ground>>> = {
         await Promise.all([redis.stop(), postgres.stop()]);
       },
     };
+  },
+  'RabbitMQ and PGlite': async () => {
+    const rabbitmq = await startRabbitMq();
+    return { env: { QUEUE_TYPE: 'rabbitmq', RABBITMQ_URL: rabbitmq.url }, stop: () => rabbitmq.stop() };
   },
 };
