@@ -36,13 +36,16 @@ export function escapeHelp(help: string, openMetrics: boolean): string {
   return openMetrics ? escaped.replaceAll('"', '\\"') : escaped;
 }
 
-/** `a="x",b="y"` of parallel names and values. */
+/**
+ * `a="x",b="y"` of parallel names and values. Joined rather than added up: what it gives is kept for as long as its series,
+ * and a text that was added up keeps every one of its pieces.
+ */
 export function formatLabels(names: readonly string[], values: readonly string[]): string {
-  let text = '';
+  const parts: string[] = [];
   for (let i = 0; i < names.length; i++) {
-    text += `${i === 0 ? '' : ','}${names[i] ?? ''}="${escapeLabelValue(values[i] ?? '')}"`;
+    parts.push(i === 0 ? '' : ',', names[i] ?? '', '="', escapeLabelValue(values[i] ?? ''), '"');
   }
-  return text;
+  return parts.join('');
 }
 
 /** A sample value as all Prometheus formats read it. */

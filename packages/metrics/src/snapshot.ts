@@ -2,6 +2,7 @@ import type { Collected } from './exposition/scrape.ts';
 import type { Exemplar } from './instruments/exemplars.ts';
 import type { MetricType } from './instruments/family.ts';
 import type { HistogramSeries } from './instruments/histogram.ts';
+import { TimeSlices } from './time-slices.ts';
 import type { NativeHistogram } from './instruments/native-histogram.ts';
 
 /** One number with everything that names it, as Prometheus would store it. */
@@ -28,27 +29,42 @@ export interface MetricSnapshot {
   }[];
 }
 
+// How long reading may hold the event loop, in milliseconds.
+const SLICE = 3;
+
 const TYPES: readonly string[] = ['counter', 'gauge', 'histogram', 'summary'];
 
 /** Reads everything that was collected. */
-export function snapshotOf(
+export async function snapshotOf(
   collected: readonly Collected[],
   defaults: Readonly<Record<string, string>>,
-): readonly MetricSnapshot[] {
-  return collected.map((one) => ('foreign' in one ? foreignSnapshot(one, defaults) : familySnapshot(one)));
+): Promise<readonly MetricSnapshot[]> {
+  const slices = new TimeSlices(SLICE);
+  const snapshots: MetricSnapshot[] = [];
+  for (const one of collected) {
+    if ('foreign' in one) snapshots.push(foreignSnapshot(one, defaults));
+    else snapshots.push(await familySnapshot(one, slices));
+    await slices.turn();
+  }
+  return snapshots;
 }
 
-function familySnapshot({ family }: Extract<Collected, { family: unknown }>): MetricSnapshot {
+async function familySnapshot(
+  { family }: Extract<Collected, { family: unknown }>,
+  slices: TimeSlices,
+): Promise<MetricSnapshot> {
   const samples: SampleSnapshot[] = [];
   const natives: MetricSnapshot['natives'][number][] = [];
-  for (const series of family.series) {
+  for (const [i, series] of family.series.entries()) {
+    if (i % 100 === 99) await slices.turn();
     const labels = family.labelsOf(series);
     let sum = 0;
     let bucket = 0;
+    const exemplars = family.exemplars.get(series);
     family.samples(series, (suffix, extra, value) => {
       if (suffix === '_sum') sum = value;
       const own = extra === undefined ? labels : { ...labels, [extra[0]]: extra[1] };
-      const traced = suffix === '' || suffix === '_bucket' ? series.exemplars?.[bucket++] : undefined;
+      const traced = suffix === '' || suffix === '_bucket' ? exemplars?.[bucket++] : undefined;
       const sample = { name: family.name + suffix, labels: own, value };
       samples.push(traced === undefined ? sample : { ...sample, exemplar: traced });
     });

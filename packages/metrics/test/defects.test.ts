@@ -1,7 +1,10 @@
 /** Each defect that was found in prom-client 15: the stock metric shows it, ours does not. */
 import promClient from 'prom-client';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
+import { spawnNode } from '@xiaoke/test-servers';
+import { FakeClock } from '@xiaoke/core/testing';
 import { createMetricsCollector } from '@xiaoke/metrics';
+import { createMetricsAggregator } from '@xiaoke/metrics/aggregation';
 
 const lines = async (collector: ReturnType<typeof createMetricsCollector>, name: string, accept?: string) =>
   String((await collector.metrics(accept)).body)
@@ -154,5 +157,122 @@ describe('what prom-client gets wrong', () => {
       'h_bucket{le="5"} 2',
       'h_bucket{le="+Inf"} 2',
     ]);
+  });
+
+  test('one collector that hangs costs a scrape its limit, and everybody else nothing', async () => {
+    const registry = stock();
+    new promClient.Counter({ name: 'fine_total', help: 'h', registers: [registry] }).inc();
+    const hanging = new promClient.Gauge({
+      name: 'hangs',
+      help: 'h',
+      registers: [registry],
+      collect: () => new Promise<void>(() => {}),
+    });
+    expect(hanging).toBeDefined();
+    const waited = Promise.race([
+      registry.metrics(),
+      new Promise((resolve) => setTimeout(resolve, 500, 'late')),
+    ]);
+    expect(await waited).toBe('late');
+
+    const metrics = createMetricsCollector({ registry, collectTimeout: 100 });
+    metrics.gauge({ name: 'also_hangs', help: 'h', collect: () => new Promise<void>(() => {}) });
+    const before = performance.now();
+    expect(await lines(metrics, 'fine_total')).toEqual(['fine_total 1']);
+    // Both hang side by side: the limit counts once.
+    expect(performance.now() - before).toBeLessThan(1_000);
+  });
+
+  test('every garbage collection of a burst is counted', async () => {
+    // In a process of its own, where collections can be forced; prom-client counts what its observer gets first.
+    const code = `
+      import promClient from 'prom-client';
+      import { createMetricsCollector } from '@xiaoke/metrics';
+      const registry = new promClient.Registry();
+      promClient.collectDefaultMetrics({ register: registry });
+      const metrics = createMetricsCollector();
+      metrics.runtime();
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      const count = async (text: string | Promise<string>) => [...String(await text)
+        .matchAll(/^nodejs_gc_duration_seconds_count\\{.*kind="major".*\\} (\\d+)/gm)]
+        .reduce((sum, match) => sum + Number(match[1]), 0);
+      const body = async () => String((await metrics.metrics()).body);
+      const before = [await count(registry.metrics()), await count(body())];
+      for (let i = 0; i < 50; i++) globalThis.gc?.();
+      await new Promise((resolve) => setTimeout(resolve, 200));
+      const after = [await count(registry.metrics()), await count(body())];
+      process.send?.({ kind: 'counted', theirs: after[0]! - before[0]!, ours: after[1]! - before[1]! });
+    `;
+    await using child = spawnNode({ code, from: import.meta.url }, { execArgv: ['--expose-gc'] });
+    const counted = await child.message(({ kind }) => kind === 'counted', 30_000);
+    expect(counted['theirs']).toBeLessThan(25);
+    expect(counted['ours']).toBeGreaterThanOrEqual(50);
+  });
+
+  test('the delay of the event loop is there for the second reader too, and an idle loop has none', async () => {
+    const registry = stock();
+    promClient.collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: 20 });
+    const metrics = createMetricsCollector();
+    metrics.runtime();
+    const value = async (name: string): Promise<number> =>
+      Number((await stockLines(registry, `${name} `))[0]?.split(' ')[1]);
+    const count = async (le: string): Promise<number> =>
+      Number((await lines(metrics, `nodejs_eventloop_delay_seconds_bucket{le="${le}"}`))[0]?.split(' ')[1]);
+    const slower = async (): Promise<number> => (await count('+Inf')) - (await count('0.25'));
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    // Idle: theirs shows the timer's own interval as a delay.
+    expect(await value('nodejs_eventloop_lag_p50_seconds')).toBeGreaterThan(0.015);
+    expect(await count('0.025')).toBeGreaterThan(0);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    const end = performance.now() + 400;
+    while (performance.now() < end);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(await value('nodejs_eventloop_lag_max_seconds')).toBeGreaterThan(0.3);
+    expect(await value('nodejs_eventloop_lag_max_seconds')).toBeLessThan(0.3);
+    const seen = await slower();
+    expect(seen).toBeGreaterThanOrEqual(1);
+    expect(await slower()).toBeGreaterThanOrEqual(seen);
+    await metrics.close();
+  });
+
+  test('what an idle event loop shows does not contain the interval of the timer that looks', async () => {
+    const clock = new FakeClock();
+    const metrics = createMetricsCollector({ clock });
+    const spy = vi.spyOn(performance, 'now');
+    let now = 1_000;
+    spy.mockImplementation(() => now);
+    metrics.runtime({ gc: false });
+    for (let i = 0; i < 10; i++) {
+      now += 20;
+      await clock.advance(20);
+    }
+    spy.mockRestore();
+    expect(await lines(metrics, 'nodejs_eventloop_delay_seconds_sum')).toEqual([
+      'nodejs_eventloop_delay_seconds_sum 0',
+    ]);
+    await metrics.close();
+  });
+
+  test('no gauge is called like a counter', async () => {
+    const registry = stock();
+    promClient.collectDefaultMetrics({ register: registry });
+    const gauges = (text: string): string[] =>
+      [...text.matchAll(/^# TYPE (\S+_total) gauge$/gm)].map((match) => match[1] ?? '');
+    expect(gauges(await registry.metrics())).toContain('nodejs_active_handles_total');
+    const metrics = createMetricsCollector();
+    metrics.runtime({ compatibility: true });
+    expect(gauges(String((await metrics.metrics()).body))).toEqual([]);
+    await metrics.close();
+  });
+
+  test('a registry of registries keeps the format that it is asked for', async () => {
+    const registry = stock() as promClient.Registry<promClient.RegistryContentType>;
+    registry.setContentType(promClient.Registry.OPENMETRICS_CONTENT_TYPE);
+    const theirs = promClient.AggregatorRegistry.aggregate([[]]);
+    expect(theirs.contentType).not.toBe(registry.contentType);
+    await using all = createMetricsAggregator();
+    const { contentType, body } = await all.collector.metrics('application/openmetrics-text;version=1.0.0');
+    expect(contentType).toContain('openmetrics');
+    expect(String(body)).toMatch(/# EOF\n$/);
   });
 });

@@ -19,6 +19,7 @@ import { MESSAGE, reportIn, type Report, type ReportedFamily } from './report.ts
 import { ReportBuilder } from './report-builder.ts';
 import { ASK } from './reporter.ts';
 import { Source } from './source.ts';
+import { TimeSlices } from '../time-slices.ts';
 import { Target } from './target.ts';
 
 /** How metrics of several processes and threads become one. */
@@ -219,13 +220,11 @@ class DefaultAggregator implements MetricsAggregator {
       this.#apply(await this.#local.build(collected, defaultLabels(local.registry)));
     }
     this.#notice();
-    let started = performance.now();
+    const slices = new TimeSlices(SLICE);
     let done = 0;
     for (const target of this.#targets.values()) {
       target.refresh();
-      if (++done % 200 !== 0 || performance.now() - started < SLICE) continue;
-      await new Promise((resolve) => setImmediate(resolve));
-      started = performance.now();
+      if (++done % 200 === 0) await slices.turn();
     }
   }
 

@@ -10,6 +10,7 @@ import {
   type ReportedSeries,
 } from './report.ts';
 import { stockFamily } from './stock-series.ts';
+import { TimeSlices } from '../time-slices.ts';
 
 // Every definition comes again within so many reports, for a listener that came late.
 const REPEAT_WITHIN = 30;
@@ -64,12 +65,8 @@ export class ReportBuilder {
   ): Promise<Report> {
     const draft = this.#draft();
     this.#turn += 1;
-    let started = performance.now();
-    for (const _ of this.#additions(draft, collected, defaults)) {
-      if (performance.now() - started < SLICE) continue;
-      await new Promise((resolve) => setImmediate(resolve));
-      started = performance.now();
-    }
+    const slices = new TimeSlices(SLICE);
+    for (const _ of this.#additions(draft, collected, defaults)) await slices.turn();
     this.#everything = false;
     return { ...this.#finish(draft), removed: this.#forgetGone(), bye };
   }

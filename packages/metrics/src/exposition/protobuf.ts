@@ -28,7 +28,10 @@ export function protobufSeries(writer: ProtoWriter, family: Family, series: Seri
     // By type, not by class: the family may come from a second copy of this package.
     if (family.type === 'histogram') histogram(writer, family as HistogramFamily, series as HistogramSeries);
     else if (family.type === 'summary') summary(writer, family as SummaryFamily, series as SummarySeries);
-    else scalar(writer, TYPES[family.type] ?? 1, series.page[series.offset] ?? 0, series.exemplars?.[0]);
+    else {
+      const [exemplar] = family.exemplars.get(series) ?? [];
+      scalar(writer, TYPES[family.type] ?? 1, series.page[series.offset] ?? 0, exemplar);
+    }
   });
 }
 
@@ -78,6 +81,7 @@ function scalar(writer: ProtoWriter, type: number, value: number, exemplar: Exem
 
 function histogram(writer: ProtoWriter, family: HistogramFamily, series: HistogramSeries): void {
   const { page, offset } = series;
+  const exemplars = family.exemplars.get(series);
   const buckets = family.upper.length + 1;
   let total = 0;
   for (let i = 0; i < buckets; i++) total += page[offset + i] ?? 0;
@@ -88,7 +92,7 @@ function histogram(writer: ProtoWriter, family: HistogramFamily, series: Histogr
       below += page[offset + i] ?? 0;
       writer.message(3, () => {
         writer.uint(1, below).double(2, family.upper[i] ?? Infinity);
-        const exemplar = series.exemplars?.[i];
+        const exemplar = exemplars?.[i];
         if (exemplar !== undefined) writeExemplar(writer, 3, exemplar);
       });
     }

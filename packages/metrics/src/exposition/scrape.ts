@@ -4,6 +4,7 @@ import type { Family, FamilyContext } from '../instruments/family.ts';
 import type { GaugeFamily } from '../instruments/gauge.ts';
 import { familyOf } from '../instruments/registry-metric.ts';
 import { ProtoWriter } from '../proto-writer.ts';
+import { TimeSlices } from '../time-slices.ts';
 import { foreignText, isForeignMetric, type ForeignMetric } from './foreign.ts';
 import type { Format } from './negotiate.ts';
 import { protobufForeign, protobufHeader, protobufSeries } from './protobuf.ts';
@@ -13,8 +14,10 @@ import { textHeader, textLines } from './text.ts';
 export type Collected = { readonly family: Family } | { readonly foreign: ForeignMetric };
 
 // How long the event loop may be held before a scrape steps aside, in milliseconds.
-const SLICE = 3;
+const SLICE = 2;
 const LINES = 200;
+// Text is cheap to put together and dear to write out, so a piece has a size and not only a time.
+const PIECE = 32_768;
 
 /** Brings everything in the registry up to date; a stock metric that fails or hangs is counted and left out. */
 export async function collectAll(registry: Registry, hooks: CollectHooks): Promise<readonly Collected[]> {
@@ -62,19 +65,19 @@ export async function* renderPieces(
   format: Format,
   defaults: Readonly<Record<string, string>>,
 ): AsyncGenerator<string | Buffer, void, undefined> {
-  let started = performance.now();
+  const slices = new TimeSlices(SLICE);
   let pending = '';
-  const due = (): boolean => performance.now() - started > SLICE;
   const pieces =
     format === 'protobuf' ? protobufPieces(collected, defaults) : textPieces(collected, format, defaults);
   for (const piece of pieces) {
     if (typeof piece === 'string') pending += piece;
     else yield piece;
-    if (!due()) continue;
-    if (pending !== '') yield pending;
-    pending = '';
-    await new Promise((resolve) => setImmediate(resolve));
-    started = performance.now();
+    if (pending.length >= PIECE) {
+      yield pending;
+      pending = '';
+    }
+    // The reader's work is part of the time.
+    if (slices.due) await slices.turn();
   }
   if (pending !== '') yield pending;
 }

@@ -1,4 +1,5 @@
 import type { BoundCounter } from '@xiaoke/core';
+import type { Exemplar } from './exemplars.ts';
 import { escapeLabelValue, formatValue } from '../names.ts';
 import {
   Family,
@@ -35,8 +36,9 @@ export class CounterSeries extends Series implements BoundCounter {
 
   #follow(value: number): void {
     const labels = this.#family.source.current();
-    if (labels !== undefined)
-      this.exemplars = [{ labels, value, timestamp: this.#family.context.now() / 1_000 }];
+    if (labels === undefined) return;
+    const timestamp = this.#family.context.now() / 1_000;
+    this.#family.exemplars.set(this, [{ labels, value, timestamp }]);
   }
 }
 
@@ -84,7 +86,7 @@ export class CounterFamily extends Family<CounterSeries> {
     const head = (series.head ??= this.#head(series, this.name));
     if (!openMetrics) return `${head}${value}\n`;
     const own = this.#openMetricsName === this.name ? head : this.#head(series, this.#openMetricsName);
-    return `${own}${value}${exemplarText(series.exemplars?.[0])}\n`;
+    return `${own}${value}${exemplarText(this.exemplars.get(series)?.[0])}\n`;
   }
 
   samples(series: CounterSeries, emit: EmitSample): void {
@@ -97,12 +99,12 @@ export class CounterFamily extends Family<CounterSeries> {
 
   #head(series: CounterSeries, name: string): string {
     const labels = this.labelText(series);
-    return labels === '' ? `${name} ` : `${name}{${labels}} `;
+    return labels === '' ? `${name} ` : [name, '{', labels, '} '].join('');
   }
 }
 
 /** ` # {trace_id="…"} value timestamp`, or nothing. */
-export function exemplarText(exemplar: NonNullable<Series['exemplars']>[number]): string {
+export function exemplarText(exemplar: Exemplar | undefined): string {
   if (exemplar === undefined) return '';
   const labels = Object.entries(exemplar.labels).map(
     ([name, value]) => `${name}="${escapeLabelValue(value)}"`,

@@ -1,7 +1,7 @@
 import type { LabelDefinitions } from '@xiaoke/core';
 import { MetricsError } from '../errors.ts';
 import { formatLabels } from '../names.ts';
-import type { ExemplarSource } from './exemplars.ts';
+import type { Exemplar, ExemplarSource } from './exemplars.ts';
 import { LabelSchema, OVERFLOW, type LabelRecord } from './label-schema.ts';
 import { LabelTrie } from './label-trie.ts';
 import type { Series } from './series.ts';
@@ -58,6 +58,8 @@ export abstract class Family<S extends Series = Series> {
   readonly constLabels: Readonly<Record<string, string>>;
   /** Replaced, never shortened in place, when a series is removed: a scrape that is under way goes on with its own. */
   series: S[] = [];
+  /** By series, at 0 for a counter and by bucket for a histogram; only while traces are being followed. */
+  readonly exemplars: Map<Series, (Exemplar | undefined)[]> = new Map();
   /** Updates that were not finite, negative where that is wrong, or had bad labels. */
   invalid = 0;
   /** Updates that went to the overflow series. */
@@ -119,6 +121,7 @@ export abstract class Family<S extends Series = Series> {
   detach(series: S): void {
     if (!this.series.includes(series)) return;
     this.#trie.delete(series.values);
+    this.exemplars.delete(series);
     this.series = this.series.filter((other) => other !== series);
     const slots = { page: series.page, offset: series.offset };
     series.move({ page: new Float64Array(this.slots), offset: 0 }, this.slots);
@@ -129,8 +132,8 @@ export abstract class Family<S extends Series = Series> {
   reset(): void {
     for (const series of this.series) {
       series.page.fill(0, series.offset, series.offset + this.slots);
-      series.exemplars = undefined;
     }
+    this.exemplars.clear();
   }
 
   /** Notes an update that cannot be recorded. */
@@ -199,7 +202,7 @@ export abstract class Family<S extends Series = Series> {
   }
 
   #create(values: readonly string[]): S {
-    return this.#insert(this.make(values, false));
+    return this.#insert(this.make(this.#trie.shared(values), false));
   }
 
   #insert(series: S): S {

@@ -118,7 +118,7 @@ export class GaugeFamily extends Family<GaugeSeries> {
   text(series: GaugeSeries): string {
     if (series.head === undefined) {
       const labels = this.labelText(series);
-      series.head = labels === '' ? `${this.name} ` : `${this.name}{${labels}} `;
+      series.head = labels === '' ? `${this.name} ` : [this.name, '{', labels, '} '].join('');
     }
     return `${series.head}${formatValue(series.page[series.offset] ?? 0)}\n`;
   }

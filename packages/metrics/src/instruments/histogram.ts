@@ -66,14 +66,16 @@ export class HistogramSeries extends Series implements BoundHistogram {
   reset(): void {
     this.page.fill(0, this.offset, this.offset + this.#family.slots);
     this.native = this.#family.newNative();
-    this.exemplars = undefined;
+    this.#family.exemplars.delete(this);
   }
 
   #follow(bucket: number, value: number): void {
     const labels = this.#family.source.current();
     if (labels === undefined) return;
-    this.exemplars ??= Array.from({ length: this.#family.upper.length + 1 });
-    this.exemplars[bucket] = { labels, value, timestamp: this.#family.context.now() / 1_000 };
+    const { exemplars, upper, context } = this.#family;
+    const own = exemplars.get(this) ?? Array.from({ length: upper.length + 1 });
+    own[bucket] = { labels, value, timestamp: context.now() / 1_000 };
+    exemplars.set(this, own);
   }
 }
 
@@ -146,21 +148,27 @@ export class HistogramFamily extends Family<HistogramSeries> {
   }
 
   text(series: HistogramSeries, openMetrics: boolean): string {
-    const labels = (series.head ??= this.labelText(series));
+    const head = (series.head ??= this.#head(series));
     const les = this.#les[openMetrics ? 1 : 0];
-    const head = labels === '' ? `${this.name}_bucket{` : `${this.name}_bucket{${labels},`;
     const { page, offset } = series;
+    const exemplars = openMetrics ? this.exemplars.get(series) : undefined;
     let total = 0;
     let text = '';
     for (let i = 0; i < les.length; i++) {
       total += page[offset + i] as number;
-      text += head + (les[i] as string) + total;
-      if (openMetrics && series.exemplars !== undefined) text += exemplarText(series.exemplars[i]);
-      text += '\n';
+      if (exemplars === undefined) text += head + (les[i] as string) + total + '\n';
+      else text += head + (les[i] as string) + total + exemplarText(exemplars[i]) + '\n';
     }
-    const tail = labels === '' ? ' ' : `{${labels}} `;
+    const bare = this.name.length + '_bucket'.length;
+    // What the head has between the name and its last comma.
+    const tail = head.endsWith('{') ? ' ' : `${head.slice(bare, -1)}} `;
     const sum = formatValue(page[offset + les.length] as number);
     return `${text}${this.name}_sum${tail}${sum}\n${this.name}_count${tail}${total}\n`;
+  }
+
+  #head(series: HistogramSeries): string {
+    const labels = this.labelText(series);
+    return [this.name, '_bucket{', labels, labels === '' ? '' : ','].join('');
   }
 
   samples(series: HistogramSeries, emit: EmitSample): void {

@@ -45,6 +45,21 @@ export class LabelTrie<S extends Labelled> {
     return node;
   }
 
+  /** These values, with strings that a series nearby has already instead of others of the same text. */
+  shared(values: readonly string[]): readonly string[] {
+    const own = [...values];
+    let node = this.#root;
+    for (let depth = 0; depth < own.length && node instanceof Map; depth++) {
+      const next: Node<S> | undefined = node.get(own[depth]);
+      if (next === undefined) break;
+      let near: Node<S> | undefined = next;
+      while (near instanceof Map) near = near.values().next().value;
+      own[depth] = near?.values[depth] ?? (own[depth] as string);
+      node = next;
+    }
+    return own;
+  }
+
   add(series: S): void {
     this.#root = this.#insert(this.#root, series, 0);
   }

@@ -1,4 +1,3 @@
-import type { Exemplar } from './exemplars.ts';
 import type { Slots } from './value-pages.ts';
 
 /**
@@ -11,8 +10,6 @@ export abstract class Series {
   offset: number;
   /** The text in front of the value, made by the first scrape. */
   head: string | undefined = undefined;
-  /** By bucket for a histogram, at 0 for a counter; only while traces are being followed. */
-  exemplars: (Exemplar | undefined)[] | undefined = undefined;
 
   constructor(values: readonly string[], slots: Slots) {
     this.values = values;

@@ -2,7 +2,11 @@ import type { Background, Clock, Timer } from '@xiaoke/core';
 import type { MetricsCollector } from '../collector.ts';
 import type { MetricSnapshot } from '../snapshot.ts';
 import type { SeriesKind } from './chunk-storage.ts';
+import { TimeSlices } from '../time-slices.ts';
 import type { Labels } from './promql/values.ts';
+
+// How long taking samples may hold the event loop, in milliseconds.
+const SLICE = 3;
 
 /** One number to be stored. */
 export interface IncomingSample {
@@ -56,8 +60,13 @@ export class Sampler {
     const slot = Math.floor(this.#clock.now() / this.#step);
     this.snapshot = await this.#collector.snapshot();
     const samples: IncomingSample[] = [];
-    for (const metric of this.snapshot)
-      for (const one of metric.samples) samples.push(this.#incoming(metric, one));
+    const slices = new TimeSlices(SLICE);
+    for (const metric of this.snapshot) {
+      for (const [i, one] of metric.samples.entries()) {
+        samples.push(this.#incoming(metric, one));
+        if (i % 200 === 199) await slices.turn();
+      }
+    }
     await this.#take(slot, samples);
   }
 
