@@ -1,5 +1,6 @@
 import {
   Background,
+  InvalidOptionError,
   toMilliseconds,
   type CloseOptions,
   type HealthIndicator,
@@ -16,7 +17,14 @@ import { labelTest, type Labels, type SeriesData } from './promql/values.ts';
 import { Sampler, type IncomingSample } from './sampler.ts';
 import { readSeries } from './series-reader.ts';
 import { SeriesTable } from './series-table.ts';
-import type { ExemplarSeries, QueryInstant, QueryRange, StoreStats, TimeSeriesStore } from './store.ts';
+import type {
+  ExemplarSeries,
+  PrometheusRange,
+  QueryInstant,
+  QueryRange,
+  StoreStats,
+  TimeSeriesStore,
+} from './store.ts';
 
 const MAX_CACHED_QUERIES = 200;
 
@@ -86,14 +94,16 @@ class DefaultStore implements TimeSeriesStore {
     return this.#take(Math.floor(time / (this.#options.tiers[0]?.step ?? 1)), samples, source);
   }
 
-  async query(promql: string, range: QueryRange | QueryInstant = {}): Promise<QueryResult> {
+  async query(promql: string, range: QueryRange | PrometheusRange | QueryInstant = {}): Promise<QueryResult> {
     const query = this.#parse(promql);
     await this.open();
     const { clock, lookback, maxQuerySamples, tiers } = this.#options;
     const limits = { lookback, maxSamples: maxQuerySamples };
-    if (!('from' in range)) return await query.instant(this, Number(range.time ?? clock.now()), limits);
-    const start = Number(range.from);
-    const end = Number(range.to ?? clock.now());
+    if (!('from' in range || 'start' in range))
+      return await query.instant(this, instantOf(range.time ?? clock.now(), 'time'), limits);
+    const [from, to] = 'from' in range ? [range.from, range.to] : [range.start, range.end];
+    const start = instantOf(from, 'from');
+    const end = instantOf(to ?? clock.now(), 'to');
     const finest = tiers[0]?.step ?? 1_000;
     const step =
       range.step === undefined
@@ -211,6 +221,12 @@ class DefaultStore implements TimeSeriesStore {
     };
     return () => ended.abort();
   }
+}
+
+function instantOf(value: number | Date, option: string): number {
+  const time = Number(value);
+  if (!Number.isFinite(time)) throw new InvalidOptionError(option, 'must be milliseconds or a date');
+  return time;
 }
 
 /**

@@ -37,9 +37,14 @@ export interface ApiResponse {
   end(body?: string): unknown;
 }
 
-/** Answers a request and resolves `true`, or resolves `false` for a path that is not its own. */
-export type AsyncHandler = (request: ApiRequest, response: ApiResponse) => Promise<boolean>;
+/** Answers a request and resolves `true`; for a path that is not its own, calls `next` and resolves `false`. */
+export type AsyncHandler = (
+  request: ApiRequest,
+  response: ApiResponse,
+  next?: () => unknown,
+) => Promise<boolean>;
 
+const METHODS: readonly string[] = ['GET', 'HEAD', 'POST'];
 const MAX_BODY = 1_000_000;
 const YEAR = 365 * 86_400_000;
 
@@ -47,10 +52,18 @@ const YEAR = 365 * 86_400_000;
 export function createHttpApi(store: TimeSeriesStore, options: ApiOptions): AsyncHandler {
   const { basePath = '/api/v1' } = options;
   const api = new Api(store, options.clock ?? systemClock, options.alerts);
-  return async (request, response) => {
+  return async (request, response, next) => {
     const url = new URL(request.url ?? '/', 'http://localhost');
-    if (!url.pathname.startsWith(`${basePath}/`)) return false;
+    if (!url.pathname.startsWith(`${basePath}/`)) {
+      next?.();
+      return false;
+    }
     const path = url.pathname.slice(basePath.length + 1);
+    if (!METHODS.includes(request.method ?? 'GET')) {
+      response.setHeader('allow', METHODS.join(', '));
+      send(response, 405, { status: 'error', errorType: 'bad_data', error: 'only GET and POST' });
+      return true;
+    }
     try {
       const parameters = await parametersOf(request, url);
       const data = await api.answer(path, parameters);

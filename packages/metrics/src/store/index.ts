@@ -7,8 +7,15 @@
  * @module
  */
 export { createTimeSeriesStore } from './default-store.ts';
-export type { ExemplarSeries, QueryInstant, QueryRange, StoreStats, TimeSeriesStore } from './store.ts';
-export type { Tier, TimeSeriesStoreOptions } from './options.ts';
+export type {
+  ExemplarSeries,
+  PrometheusRange,
+  QueryInstant,
+  QueryRange,
+  StoreStats,
+  TimeSeriesStore,
+} from './store.ts';
+export type { StorageOption, Tier, TimeSeriesStoreOptions } from './options.ts';
 export type { IncomingSample } from './sampler.ts';
 export { memoryStorage } from './memory/memory-storage.ts';
 export { fileStorage, type FileStorageOptions } from './file/file-storage.ts';

@@ -6,9 +6,12 @@ import {
   type Clock,
   type Duration,
   type Logger,
+  type RedisOption,
 } from '@xiaoke/core';
 import type { ChunkStorage } from './chunk-storage.ts';
+import { fileStorage } from './file/file-storage.ts';
 import { memoryStorage } from './memory/memory-storage.ts';
+import { redisStorage } from './redis/redis-storage.ts';
 
 /** One resolution and how long it is kept. */
 export interface Tier {
@@ -16,12 +19,19 @@ export interface Tier {
   readonly keep: Duration;
 }
 
+/** A storage, or what to make one from: memory, a directory, Redis. */
+export type StorageOption =
+  | ChunkStorage
+  | 'memory'
+  | { readonly file: string }
+  | { readonly redis: RedisOption; readonly namespace?: string };
+
 /** How a store behaves. */
 export interface TimeSeriesStoreOptions {
   /** From fine to coarse; each step is a multiple of the one before. @default 10s for 1h, 1m for 24h, 10m for 30d */
   readonly tiers?: readonly Tier[];
-  /** Where sealed chunks are kept. @default memoryStorage() */
-  readonly storage?: ChunkStorage;
+  /** Where sealed chunks are kept: a storage, or what to make one from, as in a configuration file. @default 'memory' */
+  readonly storage?: StorageOption;
   /** Most bytes of chunks, kept and open; beyond it the oldest go, and no new series begins. @default 64 MiB */
   readonly maxBytes?: number;
   /** How long a sample counts as current in a query. @default '5m' */
@@ -68,7 +78,7 @@ export function resolveStoreOptions(options: TimeSeriesStoreOptions): ResolvedSt
   if (!(maxQuerySamples >= 1)) throw new InvalidOptionError('maxQuerySamples', 'must be at least 1');
   return Object.freeze({
     tiers: resolveTiers(options.tiers ?? DEFAULT_TIERS),
-    storage: options.storage ?? memoryStorage(),
+    storage: resolveStorage(options.storage ?? 'memory'),
     maxBytes,
     maxQuerySamples,
     lookback: toMilliseconds(options.lookback ?? '5m', 'lookback', { min: 1 }),
@@ -76,6 +86,19 @@ export function resolveStoreOptions(options: TimeSeriesStoreOptions): ResolvedSt
     logger: options.logger ?? silentLogger,
     clock: options.clock ?? systemClock,
   });
+}
+
+function resolveStorage(storage: StorageOption): ChunkStorage {
+  if (storage === 'memory') return memoryStorage();
+  if (typeof storage === 'object' && storage !== null) {
+    if ('file' in storage) return fileStorage(storage.file);
+    if ('redis' in storage) {
+      const { redis, namespace } = storage;
+      return redisStorage(redis, namespace === undefined ? {} : { namespace });
+    }
+    if (typeof storage.write === 'function' && typeof storage.open === 'function') return storage;
+  }
+  throw new InvalidOptionError('storage', "must be a storage, 'memory', { file } or { redis }");
 }
 
 function resolveTiers(tiers: readonly Tier[]): readonly ResolvedTier[] {

@@ -16,6 +16,15 @@ export interface QueryRange {
   readonly step?: Duration;
 }
 
+/** The span of a range query in Prometheus's words. */
+export interface PrometheusRange {
+  /** Milliseconds since the epoch, or a date. */
+  readonly start: number | Date;
+  /** @default now */
+  readonly end?: number | Date;
+  readonly step?: Duration;
+}
+
 /** The instant of an instant query. */
 export interface QueryInstant {
   /** @default now */
@@ -61,7 +70,7 @@ export interface TimeSeriesStore extends Closeable, DataSource {
   /** Adds samples of one instant, in milliseconds; series of `source` that are missing this time have ended. */
   append(time: number, samples: readonly IncomingSample[], source?: string): Promise<void>;
   /** Evaluates PromQL at an instant, or over a span. */
-  query(promql: string, range?: QueryRange | QueryInstant): Promise<QueryResult>;
+  query(promql: string, range?: QueryRange | PrometheusRange | QueryInstant): Promise<QueryResult>;
   /** Answers the Prometheus HTTP API under `/api/v1`. */
   httpApi(options?: ApiOptions): AsyncHandler;
   /** The labels of every series that has a sample between two instants. */
