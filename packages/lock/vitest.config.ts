@@ -1,3 +1,3 @@
 import { packageTests } from '../../vitest.shared.ts';
 
-export default packageTests('lock', { lines: 92 });
+export default packageTests('lock');

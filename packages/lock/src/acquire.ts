@@ -139,7 +139,8 @@ export class Acquisition extends Attempt implements TimelineEntry {
     const resource: Resource = { kind: permits === undefined ? 'lock' : 'semaphore', key };
     const outer = permits === undefined ? this.#outer(key) : undefined;
     const waiting = new Waiting(resource, this);
-    if (outer !== undefined) {
+    if (outer === 'busy') waiting.refuse();
+    else if (outer !== undefined) {
       this.engine.statistics.count('reentry', config.name);
       const queued = ReentrySlot.of(outer).enter(waiting, config.type === LockType.SHARED);
       if (queued) this.engine.blocked(waiting);
@@ -152,7 +153,7 @@ export class Acquisition extends Attempt implements TimelineEntry {
   }
 
   /** The part of an enclosing lock that this request enters again. */
-  #outer(key: string): Part | undefined {
+  #outer(key: string): Part | 'busy' | undefined {
     const { type } = this.#wish.config;
     for (const frame of this.#frames) {
       const { lock } = frame;
@@ -167,7 +168,8 @@ export class Acquisition extends Attempt implements TimelineEntry {
       ) {
         return part;
       }
-      // It would wait for itself.
+      // It would wait for itself; who does not wait finds it busy.
+      if (!this.patient) return 'busy';
       const owner = this.#wish.config.owner || this.engine.processId;
       throw new DeadlockError([{ key, waitsFor: key, owner }]);
     }

@@ -93,7 +93,9 @@ export class KeyQueue implements RequestUser, WaitHost {
   }
 
   positionOf(waiting: Waiting): number {
-    let position = Math.max(this.#leader?.position ?? 1, 1);
+    let position = this.#leader?.position ?? 1;
+    // The backend has not told its place yet.
+    if (position === 0) return 0;
     for (const other of this.#queue.waiting()) {
       if (other === waiting) return position;
       position += 1;

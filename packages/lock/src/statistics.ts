@@ -33,7 +33,9 @@ export interface LockStats {
   /** Tries that found it busy. */
   readonly busy: number;
   readonly deadlocks: number;
-  readonly lost: Readonly<Record<LostReason, number>>;
+  /** Locks that ended while they were in use. */
+  readonly lost: number;
+  readonly lostBy: Readonly<Record<LostReason, number>>;
   readonly released: number;
   readonly reentries: number;
   /** Turns that were passed on inside this process, without a round trip. */
@@ -152,7 +154,8 @@ export class LockStatistics {
       busy: this.#events.busy,
       reentries: this.#events.reentry,
       localHandovers: this.#events['local-handover'],
-      lost: { ...this.#lost },
+      lost: Object.values(this.#lost).reduce((sum, count) => sum + count, 0),
+      lostBy: { ...this.#lost },
       renewals: this.#renewals.ok,
       renewalFailures: this.#renewals.error,
       held: this.#held,

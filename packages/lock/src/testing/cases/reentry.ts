@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { EventEmitter, once } from 'node:events';
-import { DeadlockError } from '../../errors.ts';
+import { DeadlockError, LockTimeoutError } from '../../errors.ts';
 import { LockType } from '../../lock-type.ts';
 import { failure, pause, type ConformanceCase } from '../conformance-case.ts';
 
@@ -51,6 +51,21 @@ export const reentryCases: readonly ConformanceCase[] = [
       const nested = locks.withLock('k', () => locks.withLock('k', { wait: Infinity }, async () => 1));
       const error = await failure(nested);
       assert.ok(error instanceof DeadlockError && error.cycle[0]?.key === 'k');
+    },
+  },
+  {
+    name: 'a try finds busy what its own holder has, and takes nothing',
+    async run({ manager }) {
+      const locks = await manager();
+      await locks.withLock('k', async (lock) => {
+        assert.equal(await locks.tryAcquireLock('k'), undefined);
+        assert.equal(await locks.tryAcquireLock(['free', 'k']), undefined);
+        assert.equal(await locks.tryAcquireLock('k', LockType.SHARED), undefined);
+        assert.ok((await failure(locks.acquireLock('k', { wait: 0 }))) instanceof LockTimeoutError);
+        lock.assertHeld();
+      });
+      assert.equal(await (await locks.tryAcquireLock('free'))?.release(), true);
+      assert.equal(locks.stats().deadlocks, 0);
     },
   },
   {
