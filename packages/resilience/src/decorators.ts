@@ -1,4 +1,4 @@
-import { createDecorator, type Decorator, type UnknownFunction } from '@xiaoke/core';
+import { createDecorator, InvalidOptionError, type Decorator, type UnknownFunction } from '@xiaoke/core';
 import type { WrapOptions } from './engine/policy.ts';
 import { getResilienceManager, type ResilienceManager } from './manager/resilience-manager.ts';
 import { retry } from './retry/retry.ts';
@@ -33,8 +33,12 @@ export interface ProtectedByOptions extends WrapOptions {
 /**
  * Runs a method or function under the manager's policy of this name. The policy is looked up at each call, so it may be
  * defined later and changed at any time; a call before that rejects with `UNKNOWN_POLICY`.
+ *
+ * @throws InvalidOptionError without a name
  */
 export function protectedBy(name: string, options: ProtectedByOptions = {}): Decorator {
+  if (typeof name !== 'string' || name === '')
+    throw new InvalidOptionError('name', 'must be a non-empty string');
   const { manager = getResilienceManager, ...wrapOptions } = options;
   return createDecorator((fn) => {
     let wrapped: { readonly policy: unknown; readonly run: UnknownFunction } | undefined;

@@ -40,10 +40,26 @@ export function checkFunction<F>(option: string, value: F | undefined): F | unde
   return value;
 }
 
+/**
+ * Makes something of the options that stand at `path` in those of the caller, so that the error about a bad one names the path
+ * that the caller wrote.
+ */
+export function within<T>(path: string, make: () => T): T {
+  try {
+    return make();
+  } catch (error) {
+    if (!(error instanceof InvalidOptionError)) throw error;
+    const inner = String(error.details['option']);
+    const problem = error.message.slice(`Option "${inner}" `.length);
+    const whole = inner === 'options' || inner === 'duration';
+    throw new InvalidOptionError(whole ? path : `${path}.${inner}`, problem, { cause: error });
+  }
+}
+
 /** Checks that `options` is an object holding only names in `known`, so that a typing error is not a silent default. */
 export function checkObject(option: string, options: unknown, known: readonly string[]): void {
   if (typeof options !== 'object' || options === null || Array.isArray(options))
-    throw new InvalidOptionError(option, 'must be an object');
+    throw new InvalidOptionError(option === '' ? 'options' : option, 'must be an object');
   const unknown = Object.keys(options).find((name) => !known.includes(name));
   if (unknown !== undefined) {
     throw new InvalidOptionError(

@@ -228,7 +228,7 @@ describe('flaky servers', () => {
 
   test('bad options are refused when it is made', () => {
     expect(() => resilientFetch({ retry: { attempts: 0 } })).toThrow(
-      expect.objectContaining({ details: { option: 'attempts' } }),
+      expect.objectContaining({ details: { option: 'retry.attempts' } }),
     );
     expect(() => httpPolicy({ tiemout: 1 } as never)).toThrow(
       expect.objectContaining({ details: { option: 'tiemout' } }),

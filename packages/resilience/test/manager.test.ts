@@ -66,9 +66,9 @@ describe('named policies', () => {
   test.each([
     [{}, 'definition'],
     [{ retries: {} } as PolicyDefinition, 'retries'],
-    [{ retry: { attempts: 0 } }, 'attempts'],
-    [{ timeout: '2s', bulkhead: { concurrency: 0 } }, 'concurrency'],
-    [{ timeout: 'soon' }, 'duration'],
+    [{ retry: { attempts: 0 } }, 'retry.attempts'],
+    [{ timeout: '2s', bulkhead: { concurrency: 0 } }, 'bulkhead.concurrency'],
+    [{ timeout: 'soon' }, 'timeout'],
   ])('the bad definition %o is refused and changes nothing', (definition, option) => {
     const manager = createResilienceManager({
       policies: { p: { timeout: '1s', bulkhead: { concurrency: 3 } } },

@@ -25,14 +25,14 @@ export interface OpenForOptions {
 export interface CircuitBreakerDefinition {
   /** Share of failed calls at which the circuit opens, 0 (excluded) to 1; reached is enough. @default 0.5 */
   readonly failureRate?: number | undefined;
-  /** So many calls must have ended in the window before a rate means anything. @default 20 */
+  /** So many calls must have ended in the window before a rate means anything. @default 20, or the calls of the window if those are fewer */
   readonly minimumCalls?: number | undefined;
   /** The calls that are judged: those of the last while, or the last so many. @default '10s' */
   readonly window?: Duration | { readonly calls: number } | undefined;
   /** Also opens after so many failures in a row, whatever the rate. @default none */
   readonly consecutiveFailures?: number | undefined;
-  /** Also opens when the share `rate` of the calls took `after` or longer. @default none */
-  readonly slowCall?: { readonly after: Duration; readonly rate?: number | undefined } | undefined;
+  /** Also opens when the share `rate` (0.8) of the calls took `after` or longer; a duration alone is `after`. @default none */
+  readonly slowCall?: Duration | { readonly after: Duration; readonly rate?: number | undefined } | undefined;
   /** How long it stays open: always the same, or growing. @default { initial: '5s', factor: 2, max: '60s' } */
   readonly openFor?: Duration | OpenForOptions | undefined;
   /** Calls let through to find out whether the dependency is back. @default 3 */
@@ -110,7 +110,8 @@ const BUCKETS = 10;
 /** Checks the options of a circuit breaker. */
 export function resolveBreakerOptions(options: CircuitBreakerOptions): ResolvedBreakerOptions {
   checkObject('', options, BREAKER_OPTION_NAMES);
-  const { minimumCalls = 20, halfOpenCalls = 3, consecutiveFailures = Infinity, mode = 'enforce' } = options;
+  const { halfOpenCalls = 3, consecutiveFailures = Infinity, mode = 'enforce' } = options;
+  const minimumCalls = options.minimumCalls ?? fewestCalls(options.window);
   const makeWindow = resolveWindow(options.window ?? '10s', minimumCalls);
   const slow = resolveSlowCall(options.slowCall);
   const whole = { min: 1, integer: true };
@@ -136,6 +137,11 @@ export function resolveBreakerOptions(options: CircuitBreakerOptions): ResolvedB
   });
 }
 
+function fewestCalls(window: CircuitBreakerDefinition['window']): number {
+  const usual = 20;
+  return typeof window === 'object' && window !== null && window.calls < usual ? window.calls : usual;
+}
+
 function resolveWindow(
   window: Duration | { readonly calls: number },
   minimumCalls: number,
@@ -155,6 +161,7 @@ function resolveSlowCall(
   slowCall: CircuitBreakerDefinition['slowCall'],
 ): Pick<ResolvedBreakerOptions, 'slowAfter' | 'slowRate'> {
   if (slowCall === undefined) return { slowAfter: Infinity, slowRate: 1 };
+  if (typeof slowCall !== 'object') return resolveSlowCall({ after: slowCall });
   checkObject('slowCall', slowCall, ['after', 'rate']);
   return {
     slowAfter: toMilliseconds(slowCall.after, 'slowCall.after', { min: 1 }),

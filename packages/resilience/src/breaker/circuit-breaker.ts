@@ -1,4 +1,4 @@
-import { TimeoutError } from '@xiaoke/core';
+import { InvalidOptionError, TimeoutError } from '@xiaoke/core';
 import type { Part } from '../engine/compile.ts';
 import { BasePolicy, policyName, type Configurable, type Policy } from '../engine/policy.ts';
 import type { Scope } from '../engine/scope.ts';
@@ -70,11 +70,20 @@ export function circuitBreaker(options: CircuitBreakerOptions = {}): CircuitBrea
  * @throws InvalidOptionError for a bad option
  */
 export function fromOpossum(breaker: OpossumLike, options: CircuitBreakerOptions = {}): CircuitBreakerPolicy {
+  checkOpossum(breaker);
   const openFor = breaker.options?.resetTimeout;
   return new CircuitBreaker(
     { name: breaker.name, ...(openFor === undefined ? {} : { openFor }), ...options },
     breaker,
   );
+}
+
+function checkOpossum(breaker: unknown): void {
+  const fits =
+    typeof breaker === 'object' &&
+    breaker !== null &&
+    ['open', 'close', 'on'].every((method) => typeof Reflect.get(breaker, method) === 'function');
+  if (!fits) throw new InvalidOptionError('breaker', 'must be an opossum circuit breaker');
 }
 
 const UNCOUNTED = -1;

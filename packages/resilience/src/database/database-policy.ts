@@ -1,11 +1,11 @@
 import { TimeoutError, type Clock, type Duration, type Random } from '@xiaoke/core';
-import type { CircuitBreakerDefinition } from '../breaker/breaker-options.ts';
+import type { CircuitBreakerDefinition, CircuitBreakerOptions } from '../breaker/breaker-options.ts';
 import { circuitBreaker } from '../breaker/circuit-breaker.ts';
 import type { Policy } from '../engine/policy.ts';
-import { checkChoice, checkObject } from '../options.ts';
+import { checkChoice, checkObject, within } from '../options.ts';
 import { pipeline, type Pipeline } from '../pipeline/pipeline.ts';
 import { retry } from '../retry/retry.ts';
-import type { RetryDefinition } from '../retry/retry-options.ts';
+import type { RetryDefinition, RetryOptions } from '../retry/retry-options.ts';
 import { timeout } from '../timeout/timeout.ts';
 import { classifyDatabaseError, retryDatabaseIf, type DatabaseDialect } from './transient-errors.ts';
 
@@ -49,27 +49,26 @@ export function databasePolicy(options: DatabasePolicyOptions): Pipeline {
   const dialect = checkChoice('dialect', options.dialect, DIALECTS);
   const { name = dialect, clock, random } = options;
   const common = { name, clock };
-  const parts: Policy[] = [
-    retry({
-      baseDelay: 20,
-      maxDelay: '1s',
-      ...options.retry,
+  const retryOptions: RetryOptions = {
+    baseDelay: 20,
+    maxDelay: '1s',
+    ...options.retry,
+    ...common,
+    random,
+    retryIf: retryDatabaseIf(dialect),
+  };
+  const parts: Policy[] = [within('retry', () => retry(retryOptions))];
+  if (options.circuitBreaker !== false) {
+    const breakerOptions: CircuitBreakerOptions = {
+      ...options.circuitBreaker,
       ...common,
       random,
-      retryIf: retryDatabaseIf(dialect),
-    }),
-  ];
-  if (options.circuitBreaker !== false) {
-    parts.push(
-      circuitBreaker({
-        ...options.circuitBreaker,
-        ...common,
-        random,
-        failureIf: (error) => isServerTrouble(dialect, error),
-      }),
-    );
+      failureIf: (error) => isServerTrouble(dialect, error),
+    };
+    parts.push(within('circuitBreaker', () => circuitBreaker(breakerOptions)));
   }
-  if (options.timeout !== false) parts.push(timeout(options.timeout ?? '10s', common));
+  const { timeout: perAttempt = '10s' } = options;
+  if (perAttempt !== false) parts.push(within('timeout', () => timeout(perAttempt, common)));
   return pipeline<readonly Policy[]>({ name }, ...parts);
 }
 

@@ -114,8 +114,8 @@ export abstract class BasePolicy<Alt, Events extends object> implements Policy<A
   abstract stats(): PolicyStats;
 
   execute<T>(operation: Operation<T>, options: ExecuteOptions = NO_OPTIONS): Promise<T | Alt> {
-    if (typeof operation !== 'function')
-      return Promise.reject(new InvalidOptionError('operation', 'must be a function'));
+    const mistake = mistakeIn(operation, options);
+    if (mistake !== undefined) return Promise.reject(mistake);
     this.#runner ??= compile(this.parts(), this.meter());
     const call = new CallScope(options, this.clock);
     const context = currentDeadline();
@@ -174,6 +174,17 @@ export abstract class BasePolicy<Alt, Events extends object> implements Policy<A
   protected meter(): CallMeter | undefined {
     return undefined;
   }
+}
+
+function mistakeIn(operation: unknown, options: ExecuteOptions | null): InvalidOptionError | undefined {
+  if (typeof operation !== 'function') return new InvalidOptionError('operation', 'must be a function');
+  if (options === NO_OPTIONS) return undefined;
+  if (typeof options !== 'object' || options === null)
+    return new InvalidOptionError('options', 'must be an object');
+  const { signal } = options;
+  return signal == null || typeof signal.throwIfAborted === 'function'
+    ? undefined
+    : new InvalidOptionError('signal', 'must be an AbortSignal');
 }
 
 type ListenerArgs<Events, K extends keyof Events> = Events[K] extends readonly unknown[] ? Events[K] : never;

@@ -54,8 +54,10 @@ export interface FallbackPolicy<V> extends Policy<V> {
  * console.log(await policy.execute(() => Promise.reject(new Error('down')))); // => 7
  * ```
  */
-export function fallback<V>(first: FallbackStep<V>, ...more: readonly FallbackStep<V>[]): FallbackPolicy<V> {
-  return new Fallback<V>({}, [first, ...more]);
+export function fallback<V>(
+  ...steps: readonly [FallbackStep<V>, ...(readonly FallbackStep<V>[])]
+): FallbackPolicy<V> {
+  return new Fallback<V>({}, steps);
 }
 
 /**

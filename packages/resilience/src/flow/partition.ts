@@ -1,8 +1,9 @@
+import { InvalidOptionError } from '@xiaoke/core';
 import type { Part } from '../engine/compile.ts';
 import { aroundWith } from '../engine/foreign.ts';
 import type { Runner } from '../engine/frame.ts';
 import { BasePolicy, policyName, type Policy, type PolicyStats } from '../engine/policy.ts';
-import { checkFunction, checkNumber, checkObject } from '../options.ts';
+import { checkNumber, checkObject } from '../options.ts';
 
 /** Options of {@link partition}. */
 export interface PartitionOptions {
@@ -60,7 +61,7 @@ class Partition<Alt> extends BasePolicy<Alt, object> implements PartitionPolicy<
   constructor(make: (key: string) => Policy<Alt>, options: PartitionOptions) {
     checkObject('', options, ['name', 'max']);
     super(policyName('partition', options.name), undefined);
-    checkFunction('make', make);
+    if (typeof make !== 'function') throw new InvalidOptionError('make', 'must be a function');
     this.#make = make;
     this.#max = checkNumber('max', options.max ?? 1_000, { min: 1, integer: true });
   }

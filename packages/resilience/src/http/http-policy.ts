@@ -1,14 +1,14 @@
 import type { Clock, Duration, Random } from '@xiaoke/core';
-import type { CircuitBreakerDefinition } from '../breaker/breaker-options.ts';
+import type { CircuitBreakerDefinition, CircuitBreakerOptions } from '../breaker/breaker-options.ts';
 import { circuitBreaker } from '../breaker/circuit-breaker.ts';
 import { bulkhead, type BulkheadDefinition } from '../bulkhead/bulkhead.ts';
 import type { Policy } from '../engine/policy.ts';
 import { partition, type PartitionPolicy } from '../flow/partition.ts';
-import { checkObject } from '../options.ts';
+import { checkObject, within } from '../options.ts';
 import { drainResponse } from './response-body.ts';
 import { pipeline } from '../pipeline/pipeline.ts';
 import { retry } from '../retry/retry.ts';
-import type { RetryDefinition } from '../retry/retry-options.ts';
+import type { RetryDefinition, RetryOptions } from '../retry/retry-options.ts';
 import { isRetryable } from '../retry/retryable.ts';
 import { timeout } from '../timeout/timeout.ts';
 
@@ -68,35 +68,34 @@ function policyFor(name: string, options: HttpPolicyOptions): Policy {
   const { clock, random, retryStatuses = RETRY_STATUSES } = options;
   const common = { name, clock };
   const parts: Policy[] = [];
-  if (options.totalTimeout !== false) parts.push(timeout(options.totalTimeout ?? '30s', common));
+  const { totalTimeout = '30s', timeout: perAttempt = '10s' } = options;
+  if (totalTimeout !== false) parts.push(within('totalTimeout', () => timeout(totalTimeout, common)));
   if (options.retry !== false) {
-    parts.push(
-      retry({
-        baseDelay: 200,
-        maxDelay: '5s',
-        budget: { ratio: 0.1 },
-        ...options.retry,
-        ...common,
-        random,
-        retryIf: isRetryable,
-        retryIfResult: (result) => retryStatuses.includes(statusOf(result)),
-        disposeResult: drainResponse,
-      }),
-    );
+    const retryOptions: RetryOptions = {
+      baseDelay: 200,
+      maxDelay: '5s',
+      budget: { ratio: 0.1 },
+      ...options.retry,
+      ...common,
+      random,
+      retryIf: isRetryable,
+      retryIfResult: (result) => retryStatuses.includes(statusOf(result)),
+      disposeResult: drainResponse,
+    };
+    parts.push(within('retry', () => retry(retryOptions)));
   }
   if (options.circuitBreaker !== false) {
-    parts.push(
-      circuitBreaker({
-        ...options.circuitBreaker,
-        ...common,
-        random,
-        failureIfResult: (result) => statusOf(result) >= 500,
-      }),
-    );
+    const breakerOptions: CircuitBreakerOptions = {
+      ...options.circuitBreaker,
+      ...common,
+      random,
+      failureIfResult: (result) => statusOf(result) >= 500,
+    };
+    parts.push(within('circuitBreaker', () => circuitBreaker(breakerOptions)));
   }
-  if (options.bulkhead !== undefined && options.bulkhead !== false)
-    parts.push(bulkhead({ ...options.bulkhead, ...common }));
-  if (options.timeout !== false) parts.push(timeout(options.timeout ?? '10s', common));
+  const { bulkhead: limits = false } = options;
+  if (limits !== false) parts.push(within('bulkhead', () => bulkhead({ ...limits, ...common })));
+  if (perAttempt !== false) parts.push(within('timeout', () => timeout(perAttempt, common)));
   return pipeline({ name }, ...parts) as Policy;
 }
 

@@ -5,7 +5,7 @@ import type { SharedCircuits } from '../breaker/shared-circuits.ts';
 import { bulkhead, type BulkheadDefinition } from '../bulkhead/bulkhead.ts';
 import type { Configurable, Policy } from '../engine/policy.ts';
 import { hedge, type HedgeDefinition } from '../flow/hedge.ts';
-import { checkObject } from '../options.ts';
+import { checkObject, within } from '../options.ts';
 import { rateLimit, type RateLimitDefinition } from '../rate-limit/rate-limit.ts';
 import type { RateLimitStore } from '../rate-limit/rate-limit-store.ts';
 import { retry } from '../retry/retry.ts';
@@ -69,6 +69,15 @@ export function checkDefinition(definition: PolicyDefinition): void {
   checkObject('', definition, PART_ORDER);
   if (PART_ORDER.every((part) => definition[part] === undefined))
     throw new InvalidOptionError('definition', `must have at least one of ${PART_ORDER.join(', ')}`);
+  for (const part of PART_ORDER) {
+    if (definition[part] !== undefined && part !== 'timeout' && part !== 'totalTimeout')
+      checkPart(part, definition[part]);
+  }
+}
+
+function checkPart(part: PartName, options: unknown): void {
+  if (typeof options !== 'object' || options === null || Array.isArray(options))
+    throw new InvalidOptionError(part, 'must be an object');
 }
 
 /** Makes the policy of one part. The name is that of the whole, so that errors and metrics tell whose it is. */
@@ -82,9 +91,11 @@ export function buildPart(
   const common = { name, clock };
   switch (part) {
     case 'retry':
-      return built(retry, (from) => ({ ...from.retry, ...common, random }), definition);
+      return built(part, definition, retry, (from) => ({ ...from.retry, ...common, random }));
     case 'circuitBreaker':
       return built(
+        part,
+        definition,
         circuitBreaker,
         ({ circuitBreaker: { shared: share = true, ...from } = {} }) => ({
           ...from,
@@ -92,39 +103,35 @@ export function buildPart(
           random,
           shared: share ? shared : undefined,
         }),
-        definition,
       );
     case 'bulkhead':
-      return built(bulkhead, (from) => ({ ...need(from.bulkhead), ...common }), definition);
+      return built(part, definition, bulkhead, (from) => ({ ...need(from.bulkhead), ...common }));
     case 'rateLimit':
-      return built(
-        rateLimit,
-        (from) => {
-          const { shared: share = true, ...limit } = need(from.rateLimit);
-          return { ...limit, ...common, store: share ? store : undefined };
-        },
-        definition,
-      );
+      return built(part, definition, rateLimit, (from) => {
+        const { shared: share = true, ...limit } = need(from.rateLimit);
+        return { ...limit, ...common, store: share ? store : undefined };
+      });
     case 'hedge':
-      return built(hedge, (from) => ({ ...need(from.hedge), ...common }), definition);
+      return built(part, definition, hedge, (from) => ({ ...need(from.hedge), ...common }));
     case 'timeout':
     case 'totalTimeout': {
-      const policy = timeout(need(definition[part]), common);
+      const policy = within(part, () => timeout(need(definition[part]), common));
       return {
         policy,
-        reconfigure: (changed) => policy.configure({ duration: need(changed[part]) }),
+        reconfigure: (changed) => within(part, () => policy.configure({ duration: need(changed[part]) })),
       };
     }
   }
 }
 
 function built<O>(
+  part: PartName,
+  definition: PolicyDefinition,
   make: (options: O) => Policy<unknown> & Configurable<O>,
   optionsFrom: (definition: PolicyDefinition) => O,
-  definition: PolicyDefinition,
 ): BuiltPart {
-  const policy = make(optionsFrom(definition));
-  return { policy, reconfigure: (changed) => policy.configure(optionsFrom(changed)) };
+  const policy = within(part, () => make(optionsFrom(definition)));
+  return { policy, reconfigure: (changed) => within(part, () => policy.configure(optionsFrom(changed))) };
 }
 
 function need<T>(value: T | undefined): T {

@@ -25,7 +25,7 @@ import { analyzeStats, type RetryAnalysis } from '../analysis/analyze.ts';
 import type { Policy } from '../engine/policy.ts';
 import { policyName } from '../engine/policy.ts';
 import { ManagerClosedError, UnknownPolicyError } from '../errors.ts';
-import { checkObject } from '../options.ts';
+import { checkObject, within } from '../options.ts';
 import type { PipelineStats } from '../pipeline/pipeline.ts';
 import type { PolicyDefinition, Surroundings } from './definition.ts';
 import { NamedPolicy } from './named-policy.ts';
@@ -124,7 +124,8 @@ class Manager implements ResilienceManager {
     }
     const onBuilt = (policy: Policy<unknown>): void => this.#watch(policy);
     this.#surroundings = { clock, random, shared: this.#shared, store: this.#store, onBuilt };
-    for (const [name, definition] of Object.entries(policies)) this.policy(name, definition);
+    for (const [name, definition] of Object.entries(policies))
+      within(`policies.${name}`, () => this.policy(name, definition));
   }
 
   get closed(): boolean {

@@ -16,9 +16,9 @@ export type BackoffStrategy =
 
 /**
  * How waits are spread so that clients do not come back in step: anywhere up to the wait (`full`), in its upper half
- * (`equal`), or within a share of it. It is applied after the cap, so it also spreads clients that all wait the maximum.
+ * (`equal`), or within a share of it on either side (a number from 0 to 1, or `proportional`). `true` is `full`. It is applied after the cap, so it also spreads clients that all wait the maximum.
  */
-export type Jitter = 'none' | 'full' | 'equal' | { readonly proportional: number };
+export type Jitter = 'none' | 'full' | 'equal' | boolean | number | { readonly proportional: number };
 
 /** Options of a backoff. */
 export interface BackoffOptions {
@@ -95,8 +95,10 @@ function decorrelated(base: number, previous: number, max: number, random: Rando
 }
 
 function compileJitter(jitter: Jitter, max: number, random: Random): (delay: number) => number {
+  if (typeof jitter === 'number') return compileJitter({ proportional: jitter }, max, random);
   if (typeof jitter === 'object') return proportional(jitter, max, random);
-  switch (checkChoice('jitter', jitter, ['none', 'full', 'equal'])) {
+  const named = typeof jitter === 'boolean' ? (jitter ? 'full' : 'none') : jitter;
+  switch (checkChoice('jitter', named, ['none', 'full', 'equal'])) {
     case 'none':
       return (delay) => Math.round(delay);
     case 'full':

@@ -97,7 +97,7 @@ export function resolveBudget(
   budget: RetryBudget | RetryBudgetOptions | false | undefined,
 ): RetryBudget | undefined {
   if (budget === false) return undefined;
-  if (typeof budget !== 'object' && budget !== undefined)
+  if ((typeof budget !== 'object' && budget !== undefined) || budget === null)
     throw new InvalidOptionError('budget', 'must be a budget, its options or false');
   return budget !== undefined && 'tryGrant' in budget ? budget : retryBudget(budget);
 }

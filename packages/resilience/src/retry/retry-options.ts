@@ -9,6 +9,7 @@ import {
 import { checkChoice, checkFunction, checkNumber, checkObject } from '../options.ts';
 import { compileBackoff, type Backoff, type BackoffOptions } from './backoff.ts';
 import { resolveBudget, type RetryBudget, type RetryBudgetOptions } from './budget.ts';
+import type { RetryEvent } from './retry-run.ts';
 import { isRetryable } from './retryable.ts';
 
 /** What `retryIf` is told beside the error. */
@@ -30,7 +31,7 @@ export interface RetryDefinition extends BackoffOptions {
    * The longest wait that a server may ask for (`Retry-After`); one that asks for more is not asked again. `false`
    * ignores what servers say. @default '60s'
    */
-  readonly retryAfter?: { readonly max: Duration } | false | undefined;
+  readonly retryAfter?: Duration | { readonly max: Duration } | false | undefined;
   /**
    * Bounds the retries of all calls together; a {@link RetryBudget} is shared. `false` for none, which lets retries
    * multiply the load of an outage. @default 20 % of the calls, and 10 per second
@@ -49,6 +50,8 @@ export interface RetryOptions extends RetryDefinition {
   readonly retryIfResult?: ((result: unknown, decision: RetryDecision) => boolean) | undefined;
   /** Called with each result that is given up for another attempt, to release what it holds. */
   readonly disposeResult?: ((result: unknown) => unknown) | undefined;
+  /** Called before each wait, as the event `retry` is; one that throws changes nothing. */
+  readonly onRetry?: ((event: RetryEvent) => unknown) | undefined;
   readonly clock?: Clock | undefined;
   readonly random?: Random | undefined;
 }
@@ -64,6 +67,7 @@ export interface ResolvedRetryOptions {
   readonly retryIf: (error: unknown, decision: RetryDecision) => boolean;
   readonly retryIfResult: ((result: unknown, decision: RetryDecision) => boolean) | undefined;
   readonly disposeResult: ((result: unknown) => unknown) | undefined;
+  readonly onRetry: ((event: RetryEvent) => unknown) | undefined;
   readonly clock: Clock;
   readonly random: Random;
 }
@@ -84,6 +88,7 @@ export const RETRY_OPTION_NAMES: readonly string[] = [
   'retryIf',
   'retryIfResult',
   'disposeResult',
+  'onRetry',
   'clock',
   'random',
 ];
@@ -91,17 +96,12 @@ export const RETRY_OPTION_NAMES: readonly string[] = [
 /** Checks the options of a retry. `inherited` is the budget that stays when the options name none. */
 export function resolveRetryOptions(options: RetryOptions, inherited?: RetryBudget): ResolvedRetryOptions {
   checkObject('', options, RETRY_OPTION_NAMES);
-  const {
-    attempts = 3,
-    maxElapsed = Infinity,
-    retryAfter = { max: 60_000 },
-    random = systemRandom,
-  } = options;
+  const { attempts = 3, maxElapsed = Infinity, random = systemRandom } = options;
   checkChoice('nested', options.nested ?? 'suppress', ['suppress', 'allow']);
   return Object.freeze({
     attempts: checkNumber('attempts', attempts, { min: 1, integer: true }),
     maxElapsed: toMilliseconds(maxElapsed, 'maxElapsed', { max: Infinity }),
-    maxRetryAfter: retryAfter === false ? undefined : toMilliseconds(retryAfter.max, 'retryAfter.max'),
+    maxRetryAfter: resolveRetryAfter(options.retryAfter ?? '60s'),
     suppressNested: options.nested !== 'allow',
     backoff: compileBackoff(options, random),
     budget:
@@ -109,7 +109,17 @@ export function resolveRetryOptions(options: RetryOptions, inherited?: RetryBudg
     retryIf: checkFunction('retryIf', options.retryIf) ?? isRetryable,
     retryIfResult: checkFunction('retryIfResult', options.retryIfResult),
     disposeResult: checkFunction('disposeResult', options.disposeResult),
+    onRetry: checkFunction('onRetry', options.onRetry),
     clock: options.clock ?? systemClock,
     random,
   });
+}
+
+function resolveRetryAfter(
+  retryAfter: Exclude<RetryDefinition['retryAfter'], undefined>,
+): number | undefined {
+  if (retryAfter === false) return undefined;
+  if (typeof retryAfter !== 'object') return toMilliseconds(retryAfter, 'retryAfter');
+  checkObject('retryAfter', retryAfter, ['max']);
+  return toMilliseconds(retryAfter.max, 'retryAfter.max');
 }

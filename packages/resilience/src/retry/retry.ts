@@ -49,9 +49,7 @@ class Retry extends BasePolicy<never, RetryEvents> implements RetryPolicy {
   constructor(options: RetryOptions) {
     const resolved = resolveRetryOptions(options);
     super(policyName('retry', options.name), options.clock);
-    this.#engine = new RetryEngine(resolved, this.#counter, (event) =>
-      this.emit('retry', { policy: this.name, ...event }),
-    );
+    this.#engine = new RetryEngine(resolved, this.#counter, (event) => this.#announce(event));
   }
 
   configure(options: RetryOptions): void {
@@ -59,6 +57,19 @@ class Retry extends BasePolicy<never, RetryEvents> implements RetryPolicy {
       { ...options, clock: this.clock },
       this.#engine.options.budget,
     );
+  }
+
+  #announce(event: Omit<RetryEvent, 'policy'>): void {
+    const told: RetryEvent = { policy: this.name, ...event };
+    this.emit('retry', told);
+    const { onRetry } = this.#engine.options;
+    if (onRetry === undefined) return;
+    try {
+      const reaction = onRetry(told);
+      if (reaction instanceof Promise) reaction.catch(() => {});
+    } catch {
+      // Whoever listens does not take part in the call.
+    }
   }
 
   parts(): readonly Part[] {
