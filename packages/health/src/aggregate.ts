@@ -11,14 +11,28 @@ export interface AggregatedCheck {
  * anything is not healthy. Nothing to look at is healthy.
  */
 export function aggregate(checks: Iterable<AggregatedCheck>): HealthStatus {
-  let unknown = false;
-  let impaired = false;
-  for (const { status, critical } of checks) {
-    if (status === 'healthy') continue;
-    if (critical && status === 'unhealthy') return 'unhealthy';
-    if (critical && status === 'unknown') unknown = true;
-    impaired = true;
+  const tally = new Tally();
+  for (const { status, critical } of checks) tally.add(status, critical);
+  return tally.status;
+}
+
+/** {@link aggregate} of a set that changes, without looking at all of it again. */
+export class Tally {
+  #down = 0;
+  #unknown = 0;
+  #impaired = 0;
+
+  get status(): HealthStatus {
+    if (this.#down > 0) return 'unhealthy';
+    if (this.#unknown > 0) return 'unknown';
+    return this.#impaired > 0 ? 'degraded' : 'healthy';
   }
-  if (unknown) return 'unknown';
-  return impaired ? 'degraded' : 'healthy';
+
+  /** Counts a check in, or with -1 out. */
+  add(status: HealthStatus, critical: boolean, times: 1 | -1 = 1): void {
+    if (status === 'healthy') return;
+    this.#impaired += times;
+    if (critical && status === 'unhealthy') this.#down += times;
+    if (critical && status === 'unknown') this.#unknown += times;
+  }
 }

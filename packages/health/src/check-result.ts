@@ -12,12 +12,13 @@ export interface CheckOutcome {
 /** What a check may give: an outcome, a status, or whether it is well; nothing means well. To throw means unhealthy. */
 export type CheckResult = CheckOutcome | HealthStatus | boolean | void;
 
+const HEALTHY: CheckOutcome = Object.freeze({ status: 'healthy' });
 const STATUSES: ReadonlySet<unknown> = new Set(['healthy', 'degraded', 'unhealthy', 'unknown']);
 const CODE = /^[A-Za-z0-9_.-]{1,64}$/;
 
 /** Turns what a check gave into an outcome; what makes no sense is an unhealthy one with the code `BAD_RESULT`. */
 export function toOutcome(result: unknown): CheckOutcome {
-  if (result === undefined || result === true) return { status: 'healthy' };
+  if (result === undefined || result === true) return HEALTHY;
   if (result === false) return { status: 'unhealthy', code: 'FAILED' };
   if (isStatus(result)) return { status: result };
   if (typeof result !== 'object' || result === null || !('status' in result) || !isStatus(result.status)) {

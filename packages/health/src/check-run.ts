@@ -1,6 +1,7 @@
 import type { Clock } from '@xiaoke/core';
 import { failureOf, toOutcome, type CheckOutcome } from './check-result.ts';
-import type { HealthChecker } from './checker.ts';
+import type { CheckContext, HealthChecker } from './checker.ts';
+import type { Due, TimerQueue } from './timer-queue.ts';
 
 /** How one run ended. */
 export interface RunResult {
@@ -17,16 +18,29 @@ const STALL_SHARE = 0.5;
 /**
  * Runs a checker under an enforced deadline. A checker that ignores its signal is left behind: `pending` then tells that it
  * is still there, so that it is never started a second time beside itself.
+ *
+ * It calls back rather than returning a promise: a check runs for as long as the process does, and costs what its checker
+ * costs and little more.
  */
 export class CheckRunner {
   readonly #checker: HealthChecker;
   readonly #clock: Clock;
+  readonly #deadlines: TimerQueue;
   readonly #onLate: () => void;
+  readonly #onDeadline = (run: Run, lateMs: number): void => {
+    this.#giveUp(run, 'TIMEOUT', lateMs > STALL_MS && lateMs > run.timeoutMs * STALL_SHARE);
+  };
+  #run: Run | undefined;
   #orphan = false;
 
-  constructor(checker: HealthChecker, clock: Clock, onLate: () => void) {
+  constructor(
+    checker: HealthChecker,
+    { clock, deadlines }: { readonly clock: Clock; readonly deadlines: TimerQueue },
+    onLate: () => void,
+  ) {
     this.#checker = checker;
     this.#clock = clock;
+    this.#deadlines = deadlines;
     this.#onLate = onLate;
   }
 
@@ -35,54 +49,108 @@ export class CheckRunner {
     return this.#orphan;
   }
 
-  run(timeoutMs: number, closing: AbortSignal): Promise<RunResult> {
-    const start = this.#clock.monotonic();
-    const controller = new AbortController();
-    let phase: string | undefined;
-    return new Promise((resolve) => {
-      let settled = false;
-      const settle = (outcome: CheckOutcome, selfStall = false): void => {
-        if (settled) return;
-        settled = true;
-        timer.cancel();
-        closing.removeEventListener('abort', onClose);
-        resolve({ outcome, durationMs: this.#clock.monotonic() - start, selfStall });
-      };
-      const giveUp = (code: string, selfStall: boolean): void => {
-        this.#orphan = true;
-        settle(
-          { status: 'unhealthy', code, observed: phase === undefined ? undefined : { phase } },
-          selfStall,
-        );
-        controller.abort(new DOMException(`The check was stopped: ${code}`, 'AbortError'));
-      };
-      const timer = this.#clock.setTimeout(() => {
-        const late = this.#clock.monotonic() - start - timeoutMs;
-        giveUp('TIMEOUT', late > STALL_MS && late > timeoutMs * STALL_SHARE);
-      }, timeoutMs);
-      const onClose = (): void => giveUp('CLOSED', false);
-      closing.addEventListener('abort', onClose, { once: true });
-      const context = { signal: controller.signal, timeoutMs, phase: (name: string) => void (phase = name) };
-      this.#invoke(context).then((outcome) => {
-        if (settled) this.#ended(outcome);
-        else settle(outcome);
-      }, ignore);
-    });
-  }
-
-  // Never rejects, so that a checker which fails after its deadline is no unhandled rejection.
-  async #invoke(context: Parameters<HealthChecker['check']>[0]): Promise<CheckOutcome> {
+  /** Runs it once; `done` is called exactly once, at the deadline at the latest. Never while another run is under way. */
+  run(timeoutMs: number, done: (result: RunResult) => void): void {
+    const run = new Run(timeoutMs, this.#clock, done);
+    this.#run = run;
+    let result: unknown;
     try {
-      return toOutcome(await this.#checker.check(context));
+      result = this.#checker.check(run);
     } catch (error) {
-      return failureOf(error);
+      run.settle(failureOf(error));
+      return;
     }
+    if (!isThenable(result)) {
+      run.settle(toOutcome(result));
+      return;
+    }
+    run.watch(this.#deadlines, this.#onDeadline);
+    result.then(
+      (value) => this.#ended(run, toOutcome(value)),
+      // A checker that fails after its deadline is no unhandled rejection.
+      (error: unknown) => this.#ended(run, failureOf(error)),
+    );
   }
 
-  #ended(outcome: CheckOutcome): void {
+  /** Gives up what is under way. */
+  stop(code: string): void {
+    const run = this.#run;
+    if (run !== undefined && !run.settled) this.#giveUp(run, code, false);
+  }
+
+  #giveUp(run: Run, code: string, selfStall: boolean): void {
+    this.#orphan = true;
+    const observed = run.reached === undefined ? undefined : { phase: run.reached };
+    run.settle({ status: 'unhealthy', code, observed }, selfStall);
+    run.abort(code);
+  }
+
+  #ended(run: Run, outcome: CheckOutcome): void {
+    if (!run.settled) return run.settle(outcome);
     this.#orphan = false;
     if (outcome.status === 'healthy' || outcome.status === 'degraded') this.#onLate();
   }
 }
 
-function ignore(): void {}
+/** One run, and what its checker is told. The signal is made only for a checker that asks for it. */
+class Run implements CheckContext, Due {
+  readonly timeoutMs: number;
+  readonly dueAt: number;
+  reached: string | undefined;
+  settled = false;
+  readonly #clock: Clock;
+  readonly #start: number;
+  readonly #done: (result: RunResult) => void;
+  #controller: AbortController | undefined;
+  #deadlines: TimerQueue | undefined;
+  #onDeadline: ((run: Run, lateMs: number) => void) | undefined;
+
+  constructor(timeoutMs: number, clock: Clock, done: (result: RunResult) => void) {
+    this.timeoutMs = timeoutMs;
+    this.#clock = clock;
+    this.#start = clock.monotonic();
+    this.dueAt = this.#start + timeoutMs;
+    this.#done = done;
+  }
+
+  get signal(): AbortSignal {
+    this.#controller ??= new AbortController();
+    return this.#controller.signal;
+  }
+
+  // Taken off the context by destructuring, so it must know its run.
+  get phase(): (name: string) => void {
+    return (name) => void (this.reached = name);
+  }
+
+  get wanted(): boolean {
+    return !this.settled;
+  }
+
+  watch(deadlines: TimerQueue, onDeadline: (run: Run, lateMs: number) => void): void {
+    this.#deadlines = deadlines;
+    this.#onDeadline = onDeadline;
+    deadlines.add(this);
+    deadlines.retain();
+  }
+
+  /** The deadline has come. */
+  fire(): void {
+    this.#onDeadline?.(this, this.#clock.monotonic() - this.dueAt);
+  }
+
+  settle(outcome: CheckOutcome, selfStall = false): void {
+    this.settled = true;
+    this.#deadlines?.release();
+    this.#done({ outcome, durationMs: this.#clock.monotonic() - this.#start, selfStall });
+  }
+
+  abort(code: string): void {
+    this.#controller ??= new AbortController();
+    this.#controller.abort(new DOMException(`The check was stopped: ${code}`, 'AbortError'));
+  }
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function';
+}

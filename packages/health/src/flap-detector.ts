@@ -8,6 +8,8 @@ const LEAVE = 0.1;
  */
 export class FlapDetector {
   readonly #results: boolean[] = [];
+  /** How many of the last results were the same. */
+  #steady = 0;
   #flapping = false;
 
   get flapping(): boolean {
@@ -16,6 +18,9 @@ export class FlapDetector {
 
   /** Takes in one result; returns whether flapping began with it. */
   add(well: boolean): boolean {
+    this.#steady = this.#results.at(-1) === well ? this.#steady + 1 : 1;
+    // Most checks never change, and then there is nothing to weigh.
+    if (this.#steady > WINDOW && !this.#flapping) return false;
     this.#results.push(well);
     if (this.#results.length > WINDOW) this.#results.shift();
     const share = this.#changeShare();

@@ -3,7 +3,6 @@ import {
   CallbackSet,
   InvalidOptionError,
   IsolatedEmitter,
-  sleep,
   toMilliseconds,
   withTimeout,
   type CloseOptions,
@@ -11,7 +10,7 @@ import {
   type HealthIndicator,
   type HealthStatus,
 } from '@xiaoke/core';
-import { aggregate } from './aggregate.ts';
+import { aggregate, Tally } from './aggregate.ts';
 import type { CheckResult } from './check-result.ts';
 import type { CheckContext, HealthChecker } from './checker.ts';
 import { CustomHealthChecker } from './checkers/custom.ts';
@@ -34,8 +33,15 @@ import type {
 import { HealthMetrics } from './metrics.ts';
 import { MonitoredCheck, type CheckHost } from './monitored-check.ts';
 import { resolveConfig, type ResolvedManagerOptions } from './options.ts';
-import { makeReport, type HealthReport } from './report.ts';
+import { makeDetailedReport, makePublicReport, type HealthReport } from './report.ts';
 import type { CheckRecord, CheckSnapshot, StatusChange, Uptime } from './snapshot.ts';
+import { TimerQueue } from './timer-queue.ts';
+
+/** A public report, and until when it cannot have changed by age alone. */
+interface Answer {
+  readonly report: HealthReport;
+  readonly until: number;
+}
 
 interface Subscription {
   readonly filter: StatusFilter;
@@ -51,10 +57,16 @@ export class HealthManager extends IsolatedEmitter<HealthEvents> implements Heal
   readonly #checks = new Map<string, MonitoredCheck>();
   readonly #subscriptions = new Set<Subscription>();
   readonly #background: Background;
+  readonly #schedule: TimerQueue;
+  readonly #deadlines: TimerQueue;
   readonly #closing = new AbortController();
   readonly #metrics: HealthMetrics;
   readonly #counts = { runs: 0, failures: 0, timeouts: 0, changes: 0, callbackErrors: 0 };
   readonly #announced = new Map<string, HealthStatus>();
+  /** What was announced of the checks, by group, `''` for all. */
+  readonly #tallies = new Map<string, Tally>([['', new Tally()]]);
+  /** By group, `''` for all; emptied when a word changes, so that to read one costs a lookup. */
+  readonly #answers = new Map<string, Answer>();
   #started = false;
   #shuttingDown = false;
   #stopRefreshing = (): void => {};
@@ -64,6 +76,8 @@ export class HealthManager extends IsolatedEmitter<HealthEvents> implements Heal
     super({ logger: options.logger, onListenerError: () => void (this.#counts.callbackErrors += 1) });
     this.#options = options;
     this.#background = new Background({ logger: options.logger });
+    this.#schedule = new TimerQueue(options.clock);
+    this.#deadlines = new TimerQueue(options.clock);
     const measured = { list: () => this.#measured(), overall: () => this.status() };
     this.#metrics = new HealthMetrics(options.metrics, measured, this.#closing.signal);
   }
@@ -126,8 +140,11 @@ export class HealthManager extends IsolatedEmitter<HealthEvents> implements Heal
     const check = this.#checks.get(name);
     if (check === undefined) return false;
     this.#checks.delete(name);
+    this.#metrics.forget(name);
+    this.#tally(check, check.announced, -1);
+    this.#answers.clear();
     this.#background.run(() => check.close(), `close the check ${name}`);
-    this.#announce();
+    this.#announce(check.config.groups);
     return true;
   }
 
@@ -149,10 +166,8 @@ export class HealthManager extends IsolatedEmitter<HealthEvents> implements Heal
     this.#stopRefreshing = () => refresh.cancel();
     // Parents first, so that a child whose parent is down is not run in vain.
     const first = Promise.all([...this.#checks.values()].map((check) => check.start()));
-    await Promise.race([
-      first,
-      sleep(this.#options.startTimeoutMs, { clock: this.#options.clock, ref: false }),
-    ]);
+    const { clock, startTimeoutMs } = this.#options;
+    await withTimeout(first, startTimeoutMs, 'the first checks', { clock, ref: false }).catch(() => {});
   }
 
   async check(name: string): Promise<CheckSnapshot> {
@@ -161,13 +176,13 @@ export class HealthManager extends IsolatedEmitter<HealthEvents> implements Heal
   }
 
   status(group?: string): HealthStatus {
-    if (this.#shuttingDown && group === 'readiness') return 'unhealthy';
-    return aggregate(this.#members(group));
+    return this.#answer(group).status;
   }
 
   report(group?: string, options: { readonly details?: boolean } = {}): HealthReport {
+    if (options.details !== true) return this.#answer(group);
     const snapshots = this.#members(group).map((check) => check.snapshot());
-    return makeReport(this.status(group), group, snapshots, options.details ?? false);
+    return makeDetailedReport(this.status(group), group, snapshots);
   }
 
   history(name: string): CheckRecord[] {
@@ -188,7 +203,8 @@ export class HealthManager extends IsolatedEmitter<HealthEvents> implements Heal
 
   shutDown(): void {
     this.#shuttingDown = true;
-    this.#announce();
+    this.#answers.clear();
+    this.#announce(['readiness']);
   }
 
   close(options: CloseOptions = {}): Promise<void> {
@@ -202,11 +218,13 @@ export class HealthManager extends IsolatedEmitter<HealthEvents> implements Heal
 
   async #closeAll(timeout: number): Promise<void> {
     this.#stopRefreshing();
+    this.#schedule.close();
     this.#closing.abort();
     const closing = Promise.allSettled([...this.#checks.values()].map((check) => check.close()));
     await withTimeout(closing, timeout, 'closing the checks', { ref: true }).catch((error: unknown) =>
       this.#options.logger.warn({ err: error }, 'a health check did not close in time'),
     );
+    this.#deadlines.close();
     this.#subscriptions.clear();
   }
 
@@ -227,6 +245,8 @@ export class HealthManager extends IsolatedEmitter<HealthEvents> implements Heal
     }
     const check = new MonitoredCheck(name, checker, config, this.#host());
     this.#checks.set(name, check);
+    this.#answers.clear();
+    this.#tally(check, check.announced, 1);
     if (this.#started) this.#background.run(() => check.start(), `check ${name}`);
     return this;
   }
@@ -238,6 +258,8 @@ export class HealthManager extends IsolatedEmitter<HealthEvents> implements Heal
       random,
       logger,
       background: this.#background,
+      schedule: this.#schedule,
+      deadlines: this.#deadlines,
       statusOf: (name) => this.#checks.get(name)?.status,
       onRun: ({ name }, record) => {
         this.#counts.runs += 1;
@@ -245,6 +267,7 @@ export class HealthManager extends IsolatedEmitter<HealthEvents> implements Heal
         if (record.code === 'TIMEOUT') this.#counts.timeouts += 1;
         this.#metrics.ran(name, record);
       },
+      onOutcome: () => this.#answers.clear(),
       onChange: (check, from, to) => this.#onChange(check, from, to),
       onFlapping: ({ name }) => void this.emit('flapping', { check: name }),
       onRecovery: ({ name }, event) => void this.emit('recovery', { check: name, ...event }),
@@ -256,42 +279,47 @@ export class HealthManager extends IsolatedEmitter<HealthEvents> implements Heal
     this.#metrics.changed(check.name, to);
     const { code } = check.snapshot();
     this.#options.logger.info({ check: check.name, from, to, code }, 'the status of a check changed');
-    this.#tell({
-      at: this.#options.clock.now(),
-      check: check.name,
-      from,
-      to,
-      code,
-      failing: this.#failing(),
-    });
-    this.#announce();
+    this.#tell({ check: check.name, from, to, code });
+    if (from === 'unhealthy') this.#wakeChildren(check.name);
+    this.#tally(check, from, -1);
+    this.#tally(check, to, 1);
+    this.#announce(check.config.groups);
   }
 
-  /** Tells of the overall status and of those of the groups, where they changed. */
-  #announce(): void {
-    const groups = new Set([...this.#checks.values()].flatMap((check) => check.config.groups));
-    for (const group of [undefined, ...groups, ...this.#announced.keys()]) {
-      const key = group ?? '';
-      const from = this.#announced.get(key) ?? 'unknown';
-      const to = this.status(group === '' ? undefined : group);
+  /** What was not run while its parent was down is run as soon as that is back. */
+  #wakeChildren(parent: string): void {
+    for (const child of this.#checks.values()) if (child.config.dependsOn.includes(parent)) child.soon();
+  }
+
+  #tally({ critical, config }: MonitoredCheck, status: HealthStatus, times: 1 | -1): void {
+    for (const group of ['', ...config.groups]) {
+      const tally = this.#tallies.get(group) ?? new Tally();
+      this.#tallies.set(group, tally);
+      tally.add(status, critical, times);
+    }
+  }
+
+  /** Tells of the overall status and of those of `groups`, where they changed. */
+  #announce(groups: readonly string[]): void {
+    for (const group of ['', ...groups]) {
+      const from = this.#announced.get(group) ?? 'unknown';
+      const down = this.#shuttingDown && group === 'readiness';
+      const to = down ? 'unhealthy' : (this.#tallies.get(group)?.status ?? 'healthy');
       if (from === to) continue;
-      this.#announced.set(key, to);
-      this.#tell({
-        at: this.#options.clock.now(),
-        group: group === '' ? undefined : group,
-        from,
-        to,
-        failing: this.#failing(),
-      });
+      this.#announced.set(group, to);
+      this.#tell({ group: group === '' ? undefined : group, from, to });
     }
   }
 
-  #tell(change: StatusChange): void {
+  #tell(what: Omit<StatusChange, 'at' | 'failing'>): void {
+    const told = [...this.#subscriptions].filter(
+      ({ filter }) => filter.check === what.check && filter.group === what.group,
+    );
+    if (told.length === 0 && this.listenerCount('change') === 0) return;
+    const change = { at: this.#options.clock.now(), ...what, failing: this.#failing() };
     this.emit('change', change);
-    for (const { filter, callbacks } of this.#subscriptions) {
-      if (filter.check !== change.check || filter.group !== change.group) continue;
+    for (const { callbacks } of told)
       this.#background.run(() => callbacks.call(change.from, change.to, change), 'status change callbacks');
-    }
   }
 
   // A result that becomes too old, or a parent that went down, changes a status without any run.
@@ -301,6 +329,19 @@ export class HealthManager extends IsolatedEmitter<HealthEvents> implements Heal
 
   #failing(): readonly string[] {
     return [...this.#checks.values()].filter(({ status }) => status !== 'healthy').map(({ name }) => name);
+  }
+
+  #answer(group: string | undefined): HealthReport {
+    const key = group ?? '';
+    const known = this.#answers.get(key);
+    if (known !== undefined && this.#options.clock.monotonic() <= known.until) return known.report;
+    const members = this.#members(group);
+    const down = this.#shuttingDown && group === 'readiness';
+    const report = makePublicReport(down ? 'unhealthy' : aggregate(members), group, members);
+    const until = members.reduce((least, { validUntil }) => Math.min(least, validUntil), Infinity);
+    // Any text may be asked for as a group; only those that exist are remembered.
+    if (members.length > 0 || group === undefined) this.#answers.set(key, { report, until });
+    return report;
   }
 
   #members(group: string | undefined): readonly MonitoredCheck[] {

@@ -7,21 +7,38 @@ interface Transition {
 }
 
 const MAX_TRANSITIONS = 256;
+const STATUSES: readonly HealthStatus[] = ['healthy', 'degraded', 'unhealthy', 'unknown'];
 
-/** The last runs of one check, and the changes of its status, both bounded. */
+/**
+ * The last runs of one check, and the changes of its status, both bounded. Runs are kept in columns: as objects they would
+ * live just long enough to be copied by every collection.
+ */
 export class History {
-  readonly #records: CheckRecord[] = [];
-  readonly #transitions: Transition[] = [];
   readonly #limit: number;
+  readonly #ats: Float64Array;
+  readonly #durations: Float64Array;
+  readonly #statuses: Uint8Array;
+  readonly #codes: (string | undefined)[];
+  readonly #transitions: Transition[] = [];
   #next = 0;
+  #size = 0;
 
   constructor(limit: number) {
     this.#limit = limit;
+    this.#ats = new Float64Array(limit);
+    this.#durations = new Float64Array(limit);
+    this.#statuses = new Uint8Array(limit);
+    this.#codes = Array.from({ length: limit }, () => undefined);
   }
 
-  add(record: CheckRecord): void {
-    this.#records[this.#next] = record;
-    this.#next = (this.#next + 1) % this.#limit;
+  add({ at, durationMs, status, code }: CheckRecord): void {
+    const index = this.#next;
+    this.#ats[index] = at;
+    this.#durations[index] = durationMs;
+    this.#statuses[index] = STATUSES.indexOf(status);
+    this.#codes[index] = code;
+    this.#next = (index + 1) % this.#limit;
+    if (this.#size < this.#limit) this.#size += 1;
   }
 
   /** Notes that the status is `status` from `at` on. */
@@ -32,7 +49,16 @@ export class History {
 
   /** The oldest first. */
   records(): CheckRecord[] {
-    return [...this.#records.slice(this.#next), ...this.#records.slice(0, this.#next)];
+    const oldest = this.#size < this.#limit ? 0 : this.#next;
+    return Array.from({ length: this.#size }, (_, step) => {
+      const index = (oldest + step) % this.#limit;
+      return {
+        at: this.#ats[index] ?? 0,
+        durationMs: this.#durations[index] ?? 0,
+        status: STATUSES[this.#statuses[index] ?? 3] ?? 'unknown',
+        code: this.#codes[index],
+      };
+    });
   }
 
   /** Weighted by time, not by samples: a check that fails quickly is looked at more often, and would count double. */
@@ -47,7 +73,7 @@ export class History {
       knownMs += span;
       if (status === 'unhealthy') downMs += span;
     });
-    const recent = this.#records.filter(({ at }) => at >= start);
+    const recent = this.records().filter(({ at }) => at >= start);
     return {
       ratio: knownMs === 0 ? undefined : 1 - downMs / knownMs,
       downMs,

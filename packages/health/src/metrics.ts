@@ -1,4 +1,4 @@
-import type { HealthStatus, MetricsSink } from '@xiaoke/core';
+import type { BoundCounter, BoundHistogram, HealthStatus, MetricsSink } from '@xiaoke/core';
 import type { CheckRecord } from './snapshot.ts';
 
 const STATUSES = ['healthy', 'degraded', 'unhealthy', 'unknown'] as const;
@@ -19,6 +19,8 @@ export class HealthMetrics {
   readonly #duration;
   readonly #checks;
   readonly #changes;
+  /** Bound once: a run then costs no label objects. */
+  readonly #bound = new Map<string, BoundRun>();
 
   constructor(sink: MetricsSink, measured: MeasuredChecks, closing: AbortSignal) {
     this.#duration = sink.histogram({
@@ -40,13 +42,33 @@ export class HealthMetrics {
   }
 
   ran(check: string, { durationMs, status }: CheckRecord): void {
-    this.#duration.observe({ check }, durationMs / 1_000);
-    this.#checks.inc({ check, outcome: status });
+    const bound = this.#bound.get(check) ?? this.#bind(check);
+    bound.duration.observe(durationMs / 1_000);
+    bound.runs[status].inc();
+  }
+
+  /** Forgets the check's bound instruments; what they counted stays. */
+  forget(check: string): void {
+    this.#bound.delete(check);
   }
 
   changed(check: string, to: HealthStatus): void {
     this.#changes.inc({ check, to });
   }
+
+  #bind(check: string): BoundRun {
+    const runs = Object.fromEntries(
+      STATUSES.map((outcome) => [outcome, this.#checks.with({ check, outcome })]),
+    ) as Record<HealthStatus, BoundCounter>;
+    const bound = { duration: this.#duration.with({ check }), runs };
+    this.#bound.set(check, bound);
+    return bound;
+  }
+}
+
+interface BoundRun {
+  readonly duration: BoundHistogram;
+  readonly runs: Readonly<Record<HealthStatus, BoundCounter>>;
 }
 
 function gauges(sink: MetricsSink, measured: MeasuredChecks, signal: AbortSignal): void {

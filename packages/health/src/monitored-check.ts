@@ -1,4 +1,4 @@
-import type { Background, Clock, HealthStatus, Logger, Random, Timer } from '@xiaoke/core';
+import type { Background, Clock, HealthStatus, Logger, Random } from '@xiaoke/core';
 import type { CheckOutcome } from './check-result.ts';
 import { CheckRunner, type RunResult } from './check-run.ts';
 import { CheckState } from './check-state.ts';
@@ -7,6 +7,7 @@ import { History } from './history.ts';
 import type { ResolvedConfig } from './options.ts';
 import { Recovery, type RecoveryEvent } from './recovery.ts';
 import type { CheckRecord, CheckSnapshot, Uptime } from './snapshot.ts';
+import type { Due, TimerQueue } from './timer-queue.ts';
 
 /** What a monitored check needs from its manager. */
 export interface CheckHost {
@@ -14,13 +15,27 @@ export interface CheckHost {
   readonly random: Random;
   readonly logger: Logger;
   readonly background: Background;
+  /** When checks run. */
+  readonly schedule: TimerQueue;
+  /** When runs are given up. */
+  readonly deadlines: TimerQueue;
   /** The status of another check, for `dependsOn`. */
   statusOf(name: string): HealthStatus | undefined;
   onRun(check: MonitoredCheck, record: CheckRecord): void;
+  /** What a report says of it is another word now. */
+  onOutcome(): void;
   onChange(check: MonitoredCheck, from: HealthStatus, to: HealthStatus): void;
   onFlapping(check: MonitoredCheck): void;
   onRecovery(check: MonitoredCheck, event: RecoveryEvent): void;
 }
+
+/** Runs are not spread more finely than this, in milliseconds, nor than a tenth of their interval. */
+const GRAIN = 20;
+
+const NOT_CHECKED: CheckOutcome = Object.freeze({ status: 'unknown', code: 'NOT_CHECKED' });
+const PARENT_DOWN: CheckOutcome = Object.freeze({ status: 'unknown', code: 'PARENT_DOWN' });
+const STALE: CheckOutcome = Object.freeze({ status: 'unknown', code: 'STALE' });
+const STILL_RUNNING: CheckOutcome = Object.freeze({ status: 'unhealthy', code: 'STILL_RUNNING' });
 
 /** One registered check: when it runs, what its results come to, and what is remembered of it. */
 export class MonitoredCheck {
@@ -33,13 +48,22 @@ export class MonitoredCheck {
   readonly #history: History;
   readonly #recovery: Recovery | undefined;
   readonly #closing = new AbortController();
-  #running: Promise<CheckSnapshot> | undefined;
-  #timer: Timer | undefined;
+  readonly #waiting: ((snapshot: CheckSnapshot) => void)[] = [];
+  readonly #onEnded = (result: RunResult): void => this.#ended(result);
+  readonly #grain: number;
+  readonly #onTimer = (): void => this.#begin();
+  #busy = false;
+  /** Nothing was learnt, or something is back: the next run does not wait. */
+  #again = false;
+  /** The next run; an earlier one is dropped, not taken back. */
+  #next: NextRun | undefined;
   #scheduled = false;
-  #last:
-    | (CheckRecord & { readonly monotonic: number; readonly observed: CheckOutcome['observed'] })
-    | undefined;
+  #lastAt: number | undefined;
+  #lastMonotonic = 0;
+  #lastDurationMs: number | undefined;
+  #lastObserved: CheckOutcome['observed'];
   #announced: HealthStatus = 'unknown';
+  #reported: CheckOutcome = NOT_CHECKED;
   #since: number | undefined;
 
   constructor(name: string, checker: HealthChecker, config: ResolvedConfig, host: CheckHost) {
@@ -47,8 +71,9 @@ export class MonitoredCheck {
     this.checker = checker;
     this.config = config;
     this.#host = host;
-    this.#runner = new CheckRunner(checker, host.clock, () => this.#soon());
+    this.#runner = new CheckRunner(checker, host, () => this.soon());
     this.#state = new CheckState(config);
+    this.#grain = Math.max(1, Math.min(GRAIN, config.intervalMs / 10, config.failingIntervalMs / 10));
     this.#history = new History(config.history);
     this.#recovery =
       config.recover && new Recovery(config.recover, host, (event) => host.onRecovery(this, event));
@@ -62,22 +87,37 @@ export class MonitoredCheck {
     return this.#outcome().status;
   }
 
+  /** The status that was told last. */
+  get announced(): HealthStatus {
+    return this.#announced;
+  }
+
+  /** The word that a report has for it. */
+  get outcome(): CheckOutcome {
+    return this.#outcome();
+  }
+
+  /** Until when that word can only change by a run, of this check or of a parent; monotonic. */
+  get validUntil(): number {
+    const until = this.#lastAt === undefined ? Infinity : this.#lastMonotonic + this.config.maxAgeMs;
+    return until < this.#host.clock.monotonic() ? Infinity : until;
+  }
+
   snapshot(): CheckSnapshot {
     const { status, code } = this.#outcome();
-    const last = this.#last;
     return {
       name: this.name,
       status,
       code,
       critical: this.config.critical,
       groups: this.config.groups,
-      checkedAt: last?.at,
-      ageSeconds: last === undefined ? undefined : this.#age(last) / 1_000,
-      durationMs: last?.durationMs,
+      checkedAt: this.#lastAt,
+      ageSeconds: this.#lastAt === undefined ? undefined : this.#ageMs() / 1_000,
+      durationMs: this.#lastDurationMs,
       since: this.#since,
       consecutiveFailures: this.#state.consecutiveFailures,
       flapping: this.#state.flapping,
-      observed: last?.observed,
+      observed: this.#lastObserved,
     };
   }
 
@@ -91,17 +131,22 @@ export class MonitoredCheck {
 
   /** Runs it now, or joins the run that is under way. Never rejects. */
   run(): Promise<CheckSnapshot> {
-    this.#running ??= this.#run().finally(() => {
-      this.#running = undefined;
-      if (this.#scheduled) this.#arm(this.#nextDelay());
+    return new Promise((resolve) => {
+      this.#waiting.push(resolve);
+      this.#begin();
     });
-    return this.#running;
   }
 
   /** Begins to run it by itself, the first time at once. */
   start(): Promise<CheckSnapshot> {
     this.#scheduled = true;
     return this.run();
+  }
+
+  /** Runs it at once, where it runs by itself, such as when a parent is back. */
+  soon(): void {
+    this.#again = true;
+    if (this.#scheduled && !this.#busy) this.#arm(0);
   }
 
   /** Notices that its last result has become too old, without running it. */
@@ -111,30 +156,50 @@ export class MonitoredCheck {
 
   async close(): Promise<void> {
     this.#scheduled = false;
-    this.#timer?.cancel();
+    this.#unarm();
     this.#closing.abort(new DOMException('The manager closed', 'AbortError'));
-    await this.#running;
+    this.#runner.stop('CLOSED');
     await this.checker.close?.();
   }
 
-  async #run(): Promise<CheckSnapshot> {
-    this.#timer?.cancel();
-    if (this.#parentDown()) {
-      this.#announce();
-      return this.snapshot();
-    }
-    this.#record(await this.#result());
-    const snapshot = this.snapshot();
-    if (!this.#closing.signal.aborted) this.#recovery?.consider(snapshot, this.#closing.signal);
-    return snapshot;
+  #begin(): void {
+    if (this.#busy) return;
+    this.#busy = true;
+    this.#again = false;
+    this.#unarm();
+    if (this.#closing.signal.aborted || this.#parentDown()) {
+      this.#tell(() => this.#announce());
+      this.#done();
+    } else if (this.#runner.pending) {
+      // An earlier run ignored its deadline and is still there; another one beside it would pile up.
+      this.#ended({ outcome: STILL_RUNNING, durationMs: 0, selfStall: false });
+    } else this.#runner.run(this.config.timeoutMs, this.#onEnded);
   }
 
-  async #result(): Promise<RunResult> {
-    // An earlier run ignored its deadline and is still there; another one beside it would pile up.
-    if (this.#runner.pending) {
-      return { outcome: { status: 'unhealthy', code: 'STILL_RUNNING' }, durationMs: 0, selfStall: false };
+  #ended(result: RunResult): void {
+    this.#tell(() => {
+      this.#record(result);
+      if (this.#recovery !== undefined && !this.#closing.signal.aborted)
+        this.#recovery.consider(this.snapshot(), this.#closing.signal);
+    });
+    this.#done();
+  }
+
+  // A sink or a listener that fails must not end the checking.
+  #tell(work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      this.#host.logger.error({ err: error, check: this.name }, 'the result of a check could not be told');
     }
-    return await this.#runner.run(this.config.timeoutMs, this.#closing.signal);
+  }
+
+  #done(): void {
+    this.#busy = false;
+    if (this.#scheduled) this.#arm(this.#again ? 0 : this.#nextDelay());
+    if (this.#waiting.length === 0) return;
+    const snapshot = this.snapshot();
+    for (const resolve of this.#waiting.splice(0)) resolve(snapshot);
   }
 
   #record({ outcome, durationMs, selfStall }: RunResult): void {
@@ -145,13 +210,16 @@ export class MonitoredCheck {
         { check: this.name, durationMs },
         'a health check was late because this process was blocked',
       );
-      this.#soon();
+      this.#again = true;
       return;
     }
     const at = this.#host.clock.now();
     const { status, code } = outcome;
     const record: CheckRecord = { at, durationMs, status, code };
-    this.#last = { ...record, monotonic: this.#host.clock.monotonic(), observed: outcome.observed };
+    this.#lastAt = at;
+    this.#lastMonotonic = this.#host.clock.monotonic();
+    this.#lastDurationMs = durationMs;
+    this.#lastObserved = outcome.observed;
     this.#history.add(record);
     const flapped = this.#state.add(outcome);
     this.#host.onRun(this, record);
@@ -161,7 +229,12 @@ export class MonitoredCheck {
 
   #announce(): void {
     const from = this.#announced;
-    const to = this.status;
+    const now = this.#outcome();
+    const to = now.status;
+    if (to !== this.#reported.status || now.code !== this.#reported.code) {
+      this.#reported = now;
+      this.#host.onOutcome();
+    }
     if (from === to) return;
     this.#announced = to;
     this.#since = this.#host.clock.now();
@@ -170,15 +243,14 @@ export class MonitoredCheck {
   }
 
   #outcome(): CheckOutcome {
-    const last = this.#last;
-    if (this.#parentDown()) return { status: 'unknown', code: 'PARENT_DOWN' };
-    if (last === undefined) return { status: 'unknown', code: 'NOT_CHECKED' };
-    if (this.#age(last) > this.config.maxAgeMs) return { status: 'unknown', code: 'STALE' };
+    if (this.#parentDown()) return PARENT_DOWN;
+    if (this.#lastAt === undefined) return NOT_CHECKED;
+    if (this.#ageMs() > this.config.maxAgeMs) return STALE;
     return this.#state.outcome;
   }
 
-  #age(last: { readonly monotonic: number }): number {
-    return this.#host.clock.monotonic() - last.monotonic;
+  #ageMs(): number {
+    return this.#host.clock.monotonic() - this.#lastMonotonic;
   }
 
   #parentDown(): boolean {
@@ -191,14 +263,29 @@ export class MonitoredCheck {
     return base * (1 - jitter * this.#host.random());
   }
 
-  #soon(): void {
-    if (this.#scheduled) this.#arm(0);
+  #arm(delay: number): void {
+    this.#unarm();
+    const { clock, schedule } = this.#host;
+    const now = clock.monotonic();
+    // Runs that are due about the same time share one wake-up, which costs more than a run.
+    const due = delay === 0 ? now : Math.ceil((now + delay) / this.#grain) * this.#grain;
+    this.#next = new NextRun(due, this.#onTimer);
+    schedule.add(this.#next);
   }
 
-  #arm(delay: number): void {
-    this.#timer?.cancel();
-    this.#timer = this.#host.clock
-      .setTimeout(() => this.#host.background.run(() => this.run(), `check ${this.name}`), delay)
-      .unref();
+  #unarm(): void {
+    if (this.#next !== undefined) this.#next.wanted = false;
+    this.#next = undefined;
+  }
+}
+
+class NextRun implements Due {
+  readonly dueAt: number;
+  readonly fire: () => void;
+  wanted = true;
+
+  constructor(dueAt: number, fire: () => void) {
+    this.dueAt = dueAt;
+    this.fire = fire;
   }
 }

@@ -21,25 +21,55 @@ export interface HealthReport {
   readonly checks: Readonly<Record<string, ReportedCheck>>;
 }
 
-/** Puts a report together. */
-export function makeReport(
+/** The public report: statuses and codes. It is frozen, since everybody who asks gets the same one until a word changes. */
+export function makePublicReport(
+  status: HealthStatus,
+  group: string | undefined,
+  checks: readonly PublicCheck[],
+): HealthReport {
+  const entries = checks.map(({ name, critical, outcome: { status: of, code } }) => {
+    const reported = { status: of, ...(code === undefined ? {} : { code }), critical };
+    return [name, Object.freeze(reported)] as const;
+  });
+  return makeReport(status, group, entries);
+}
+
+/** What a public report says of a check. */
+export interface PublicCheck {
+  readonly name: string;
+  readonly critical: boolean;
+  readonly outcome: { readonly status: HealthStatus; readonly code?: string | undefined };
+}
+
+/** A report that says everything. */
+export function makeDetailedReport(
   status: HealthStatus,
   group: string | undefined,
   checks: readonly CheckSnapshot[],
-  details: boolean,
 ): HealthReport {
-  const entries = checks.map((check) => [check.name, details ? detailed(check) : brief(check)] as const);
-  return { status, ...(group === undefined ? {} : { group }), checks: Object.fromEntries(entries) };
+  return makeReport(
+    status,
+    group,
+    checks.map((check) => [check.name, detailed(check)] as const),
+  );
 }
 
-function brief({ status, code, critical }: CheckSnapshot): ReportedCheck {
-  return { status, ...(code === undefined ? {} : { code }), critical };
+function makeReport(
+  status: HealthStatus,
+  group: string | undefined,
+  entries: readonly (readonly [string, ReportedCheck])[],
+): HealthReport {
+  const checks = Object.freeze(Object.fromEntries(entries));
+  return Object.freeze({ status, ...(group === undefined ? {} : { group }), checks });
 }
 
 function detailed(check: CheckSnapshot): ReportedCheck {
-  const { ageSeconds, durationMs, since, flapping, consecutiveFailures, observed } = check;
+  const { status, code, critical, ageSeconds, durationMs, since, flapping, consecutiveFailures, observed } =
+    check;
   return {
-    ...brief(check),
+    status,
+    ...(code === undefined ? {} : { code }),
+    critical,
     ...(ageSeconds === undefined ? {} : { ageSeconds: Math.round(ageSeconds * 1_000) / 1_000 }),
     ...(durationMs === undefined ? {} : { durationMs: Math.round(durationMs * 1_000) / 1_000 }),
     ...(since === undefined ? {} : { since: new Date(since).toISOString() }),

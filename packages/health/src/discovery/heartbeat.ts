@@ -69,11 +69,11 @@ export class Heartbeat {
       const backend = await this.#host.backend();
       const outcomes = await backend.beat(held.map(({ record }) => record));
       this.counts.beats += held.length;
-      await Promise.all(held.map((each, index) => each.beaten(outcomes[index], at)));
+      await Promise.all(held.flatMap((each, index) => each.beaten(outcomes[index], at) ?? []));
     } catch (error) {
       this.counts.failures += 1;
       this.#host.logger.debug({ err: error }, 'a heartbeat failed');
-      await Promise.all(held.map((each) => each.beaten(undefined, at)));
+      await Promise.all(held.flatMap((each) => each.beaten(undefined, at) ?? []));
     }
   }
 

@@ -53,6 +53,7 @@ export class HeldRegistration implements Registration {
   readonly #owner = randomUUID();
   readonly #bindings = new Set<() => void>();
   #instance: Instance;
+  #record: RegistrationRecord | undefined;
   #state: RegistrationState = 'registered';
   #confirmedAt: number;
   /** The registry may hold something older than `#instance`. */
@@ -80,15 +81,12 @@ export class HeldRegistration implements Registration {
     return this.#host.lease.heartbeatMs;
   }
 
+  /** As it is written down now; made anew only when something changed. */
   get record(): RegistrationRecord {
     const { id, service } = this;
-    return {
-      id,
-      service,
-      owner: this.#owner,
-      ttlMs: this.#host.lease.ttlMs,
-      body: encodeInstance(this.#instance),
-    };
+    const { ttlMs } = this.#host.lease;
+    this.#record ??= { id, service, owner: this.#owner, ttlMs, body: encodeInstance(this.#instance) };
+    return this.#record;
   }
 
   /** Writes it down. @throws `REGISTRY_UNAVAILABLE` */
@@ -104,16 +102,21 @@ export class HeldRegistration implements Registration {
     });
   }
 
-  /** Takes in what a heartbeat brought; resolves when what it asks for is done. Never rejects. */
-  async beaten(outcome: BeatOutcome | undefined, at: number): Promise<void> {
-    if (this.#state === 'closed' || this.#state === 'replaced') return;
-    if (outcome === 'replaced') return this.#replaced();
+  /** Takes in what a heartbeat brought; gives a promise, which never rejects, where something is to be done about it. */
+  beaten(outcome: BeatOutcome | undefined, at: number): Promise<void> | undefined {
+    if (this.#state === 'closed' || this.#state === 'replaced') return undefined;
     if (outcome === 'renewed' && !this.#dirty) {
       this.#confirmedAt = at;
       this.#state = 'registered';
-      return;
+      return undefined;
     }
-    if (outcome === undefined) return this.#missedBeat();
+    if (outcome === 'replaced') this.#replaced();
+    else if (outcome === undefined) this.#missedBeat();
+    else return this.#writeAgain(outcome);
+    return undefined;
+  }
+
+  async #writeAgain(outcome: BeatOutcome): Promise<void> {
     try {
       await this.write();
       if (outcome === 'unknown') this.#host.onEvent('reregistered', this);
@@ -132,6 +135,7 @@ export class HeldRegistration implements Registration {
       throw new DiscoveryError('REGISTRY_CLOSED', 'The registration was taken back');
     const { id, service, registeredAt } = this.#instance;
     this.#instance = resolveInstance({ ...this.#instance, ...change, id, service }, registeredAt);
+    this.#record = undefined;
     // Kept even if it cannot be told now: the next heartbeat writes it down.
     this.#dirty = true;
     await this.write();

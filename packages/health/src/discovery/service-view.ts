@@ -14,10 +14,12 @@ export interface ViewOptions {
   readonly clock: Clock;
   /** How long an instance outlives its lease when most of them end at once, in milliseconds. */
   readonly protectionMs: number;
-  /** One lease: how long absences are in doubt after lost contact or data, and how long what is in doubt is kept. */
+  /** One lease: how long absences are in doubt after lost contact or data, and how long what is in doubt is kept, at least. */
   readonly ttlMs: number;
 }
 
+// Who lives comes back as soon as it is connected again, and that takes a client up to two seconds.
+const MIN_DOUBT = 5_000;
 // Below this many, to lose most of them is an ordinary crash, not a sign that the registry has gone blind.
 const MASS_OF = 3;
 
@@ -25,7 +27,7 @@ const MASS_OF = 3;
  * What one process knows of one service, and how far it believes the registry.
  *
  * An instance that said goodbye, or whose lease ended while everything worked, is gone. Where the absence is in doubt it
- * stays, for a bounded time. One lease: when the registry lost its data (another epoch), could not be reached, so that
+ * stays, for a bounded time. One lease, and at least five seconds: when the registry lost its data (another epoch), could not be reached, so that
  * nobody could renew, or was taken back to an older version by a failover; whoever lives is back within a heartbeat then.
  * `protectionMs`: when more than half of at least three instances vanish within one lease.
  */
@@ -104,7 +106,7 @@ export class ServiceView {
     // The empty epoch is a service that nobody has registered yet.
     const lost = Boolean(this.#epoch) && !sameEpoch;
     const regained = this.#stale && this.heard;
-    if (lost || backwards || regained) this.#doubtUntil = this.#now() + this.#options.ttlMs;
+    if (lost || backwards || regained) this.#doubtUntil = this.#now() + this.#doubtMs;
     const changed = state.content === undefined ? false : this.#merge(state.content);
     this.#epoch = state.epoch;
     this.#version = state.version;
@@ -167,12 +169,16 @@ export class ServiceView {
     const now = this.#now();
     this.#expired = this.#expired.filter(({ at }) => at > now - this.#options.ttlMs);
     this.#expired.push({ id, at: now });
-    const { ttlMs, protectionMs } = this.#options;
+    const { protectionMs } = this.#options;
     const total = this.#entries.size + this.#expired.filter((each) => !this.#entries.has(each.id)).length;
     const mass = total >= MASS_OF && this.#expired.length > total / 2;
-    const keepMs = Math.max(now < this.#doubtUntil ? ttlMs : 0, mass ? protectionMs : 0);
+    const keepMs = Math.max(now < this.#doubtUntil ? this.#doubtMs : 0, mass ? protectionMs : 0);
     if (keepMs === 0) this.#entries.delete(id);
     else this.#entries.set(id, { ...entry, suspectUntil: now + keepMs });
+  }
+
+  get #doubtMs(): number {
+    return Math.max(this.#options.ttlMs, MIN_DOUBT);
   }
 
   #heardNow(): boolean {

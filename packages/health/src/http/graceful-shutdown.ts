@@ -1,3 +1,4 @@
+import { Server as NetServer } from 'node:net';
 import {
   sleep,
   systemClock,
@@ -6,6 +7,7 @@ import {
   type Clock,
   type Duration,
   type Logger,
+  type Timer,
   silentLogger,
 } from '@xiaoke/core';
 import type { HealthCheckManager } from '../manager.ts';
@@ -15,6 +17,10 @@ export interface ServerLike {
   close(callback?: (error?: Error) => void): unknown;
   closeIdleConnections?(): void;
   closeAllConnections?(): void;
+  prependListener?(
+    event: 'request',
+    listener: (request: unknown, response: { setHeader(name: string, value: string): unknown }) => void,
+  ): unknown;
 }
 
 /** How a service goes down. */
@@ -32,16 +38,22 @@ export interface ShutdownOptions {
 }
 
 const IDLE_SWEEP = 50;
+/** How long a connection may be without a request before it is closed: one may be on its way. */
+const IDLE_GRACE = 500;
 
 /**
  * Takes readiness away, waits for the load balancers to notice, lets requests under way finish, runs the hooks, and closes
  * the manager last, so that liveness answers as long as anything does. Call it from your own signal handler.
+ *
+ * From the start every answer says `Connection: close`, so that clients give their connections up by themselves: closing
+ * one under a client is what fails a request.
  */
 export async function gracefulShutdown(options: ShutdownOptions): Promise<void> {
   const { manager, server, hooks = [], logger = silentLogger, clock = systemClock } = options;
   const drainMs = toMilliseconds(options.drainDelay ?? '5s', 'drainDelay');
   const closeMs = toMilliseconds(options.closeTimeout ?? '20s', 'closeTimeout');
   manager.shutDown();
+  server?.prependListener?.('request', (_request, response) => response.setHeader('connection', 'close'));
   await sleep(drainMs, { clock });
   if (server) await closeServer(server, closeMs, logger, clock);
   for (const hook of hooks) {
@@ -55,19 +67,37 @@ export async function gracefulShutdown(options: ShutdownOptions): Promise<void> 
 }
 
 async function closeServer(server: ServerLike, timeout: number, logger: Logger, clock: Clock): Promise<void> {
-  const closed = new Promise<void>((resolve) => {
-    server.close(() => resolve());
-  });
-  // A kept-alive connection becomes idle when its last answer is out, and would stay for a minute or more.
-  const closeIdle = (): void => server.closeIdleConnections?.();
-  closeIdle();
-  const sweeping = clock.setInterval(closeIdle, IDLE_SWEEP).unref();
+  const closed = stopListening(server);
+  // A kept-alive connection that is idle now would stay for a minute or more.
+  let sweeping: Timer | undefined;
+  const grace = clock.setTimeout(
+    () => {
+      const closeIdle = (): void => server.closeIdleConnections?.();
+      closeIdle();
+      sweeping = clock.setInterval(closeIdle, IDLE_SWEEP).unref();
+    },
+    Math.min(IDLE_GRACE, timeout / 2),
+  );
   try {
     await withTimeout(closed, timeout, 'closing the server', { clock });
   } catch {
     logger.warn({ timeoutMs: timeout }, 'requests were still under way and are cut');
     server.closeAllConnections?.();
   } finally {
-    sweeping.cancel();
+    grace.cancel();
+    sweeping?.cancel();
   }
+}
+
+/** Resolves when the last connection is gone. */
+async function stopListening(server: ServerLike): Promise<void> {
+  // What has been connected to already is still accepted in this turn.
+  await new Promise((resolve) => setImmediate(resolve));
+  await new Promise<void>((resolve) => {
+    // The close() of http cuts idle connections at once, also one whose first request is on its way; that of net does not.
+    if (server instanceof NetServer) NetServer.prototype.close.call(server, () => resolve());
+    else server.close(() => resolve());
+  });
+  // Again, for what else http lets go of when it is closed.
+  if (server instanceof NetServer) server.close();
 }

@@ -39,45 +39,90 @@ export interface HealthHandlerOptions {
 /** Answers health probes from memory; gives `undefined` for a path that is none of its own. */
 export type HealthResponder = (request: HealthRequest) => HealthResponse | undefined;
 
+type Format = 'json' | 'health+json' | 'text';
+
 interface Endpoint {
   readonly group: string | undefined;
   readonly page: boolean;
+  /** What was said last, by format: written once, and said again until the report is another one. */
+  readonly ready: Map<Format, Prepared>;
 }
+
+interface Prepared {
+  readonly report: HealthReport;
+  readonly get: HealthResponse;
+  readonly head: HealthResponse;
+}
+
+const NOTHING = Buffer.alloc(0);
+const NOT_ALLOWED: HealthResponse = Object.freeze({
+  status: 405,
+  headers: Object.freeze({ allow: 'GET, HEAD', 'content-length': '0' }),
+  body: NOTHING,
+});
 
 /** Makes the responder that every adapter uses. It never waits and never runs a check. */
 export function createHealthResponder(
   manager: HealthCheckManager,
   options: HealthHandlerOptions = {},
 ): HealthResponder {
-  const {
-    live = '/livez',
-    ready = '/readyz',
-    start = '/startupz',
-    full = '/healthz',
-    page,
-  } = options.paths ?? {};
-  const endpoints = new Map<string, Endpoint>([
-    [live, { group: 'liveness', page: false }],
-    [ready, { group: 'readiness', page: false }],
-    [start, { group: 'startup', page: false }],
-    [full, { group: undefined, page: false }],
-  ]);
-  if (page !== undefined) endpoints.set(page, { group: undefined, page: true });
+  const endpoints = endpointsOf(options.paths);
   const { details = false } = options;
   return (request) => {
-    const [path = '', query = ''] = request.url.split('?', 2);
-    const endpoint = endpoints.get(path.length > 1 && path.endsWith('/') ? path.slice(0, -1) : path);
+    // Most probes ask for exactly the path.
+    const endpoint = endpoints.get(request.url) ?? endpoints.get(pathOf(request.url));
     if (endpoint === undefined) return undefined;
-    if (request.method !== 'GET' && request.method !== 'HEAD') {
-      return { status: 405, headers: { allow: 'GET, HEAD' }, body: Buffer.alloc(0) };
-    }
+    if (request.method !== 'GET' && request.method !== 'HEAD') return NOT_ALLOWED;
     const detailed = typeof details === 'function' ? details(request) : details;
-    const group = endpoint.group ?? new URLSearchParams(query).get('group') ?? undefined;
-    const report = manager.report(group, { details: detailed });
-    if (endpoint.page) return answer(request, 200, 'text/html; charset=utf-8', renderPage(report, manager));
-    const { type, text } = render(report, request.accept ?? '');
-    return answer(request, httpStatus(report.status), type, text);
+    const group = endpoint.group ?? groupOf(request.url);
+    const report = manager.report(group, detailed ? DETAILED : undefined);
+    const { get, head } = endpoint.page
+      ? prepare(report, 200, 'text/html; charset=utf-8', renderPage(report, manager))
+      : prepared(endpoint, report, formatOf(request.accept));
+    return request.method === 'HEAD' ? head : get;
   };
+}
+
+const DETAILED = { details: true } as const;
+
+function endpointsOf(paths: HealthHandlerOptions['paths'] = {}): ReadonlyMap<string, Endpoint> {
+  const { live = '/livez', ready = '/readyz', start = '/startupz', full = '/healthz', page } = paths;
+  const groups: readonly (readonly [string, string | undefined])[] = [
+    [live, 'liveness'],
+    [ready, 'readiness'],
+    [start, 'startup'],
+    [full, undefined],
+  ];
+  const endpoints = new Map<string, Endpoint>();
+  for (const [path, group] of groups) endpoints.set(path, { group, page: false, ready: new Map() });
+  if (page !== undefined) endpoints.set(page, { group: undefined, page: true, ready: new Map() });
+  return endpoints;
+}
+
+function pathOf(url: string): string {
+  const end = url.indexOf('?');
+  const path = end < 0 ? url : url.slice(0, end);
+  return path.length > 1 && path.endsWith('/') ? path.slice(0, -1) : path;
+}
+
+function groupOf(url: string): string | undefined {
+  const start = url.indexOf('?');
+  return start < 0 ? undefined : (new URLSearchParams(url.slice(start + 1)).get('group') ?? undefined);
+}
+
+function formatOf(accept = ''): Format {
+  if (accept === '' || accept === '*/*') return 'json';
+  if (accept.includes('application/health+json')) return 'health+json';
+  return accept.startsWith('text/plain') ? 'text' : 'json';
+}
+
+function prepared(endpoint: Endpoint, report: HealthReport, format: Format): Prepared {
+  const known = endpoint.ready.get(format);
+  if (known?.report === report) return known;
+  const { type, text } = render(report, format);
+  const made = prepare(report, httpStatus(report.status), type, text);
+  endpoint.ready.set(format, made);
+  return made;
 }
 
 /** Healthy and degraded serve; unhealthy and unknown do not. */
@@ -85,23 +130,25 @@ function httpStatus(status: HealthStatus): 200 | 503 {
   return status === 'healthy' || status === 'degraded' ? 200 : 503;
 }
 
-function answer(request: HealthRequest, status: number, type: string, text: string): HealthResponse {
+function prepare(report: HealthReport, status: number, type: string, text: string): Prepared {
   const body = Buffer.from(text);
-  const headers = {
+  const headers = Object.freeze({
     'content-type': type,
     'content-length': String(body.byteLength),
     'cache-control': 'no-store',
     ...(status === 503 ? { 'retry-after': '5' } : {}),
+  });
+  return {
+    report,
+    get: Object.freeze({ status, headers, body }),
+    head: Object.freeze({ status, headers, body: NOTHING }),
   };
-  return { status, headers, body: request.method === 'HEAD' ? Buffer.alloc(0) : body };
 }
 
-function render(report: HealthReport, accept: string): { readonly type: string; readonly text: string } {
-  if (accept.includes('application/health+json')) {
+function render(report: HealthReport, format: Format): { readonly type: string; readonly text: string } {
+  if (format === 'health+json')
     return { type: 'application/health+json; charset=utf-8', text: JSON.stringify(toHealthJson(report)) };
-  }
-  if (accept.startsWith('text/plain'))
-    return { type: 'text/plain; charset=utf-8', text: `${report.status}\n` };
+  if (format === 'text') return { type: 'text/plain; charset=utf-8', text: `${report.status}\n` };
   return { type: 'application/json; charset=utf-8', text: JSON.stringify(report) };
 }
 

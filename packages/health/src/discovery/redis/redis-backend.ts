@@ -45,6 +45,8 @@ export const IMPATIENT = {
 
 /** How long it is remembered that an instance said goodbye, in milliseconds. */
 const GOODBYE_MS = 10 * 60_000;
+/** How many leases one command renews at most: Redis does nothing else meanwhile. */
+const BEAT_BATCH = 100;
 const OUTCOMES: readonly BeatOutcome[] = ['unknown', 'renewed', 'replaced'];
 
 /** Instances in one Redis: a single server, a Sentinel group or a Cluster, one slot a service. */
@@ -89,14 +91,33 @@ export class RedisBackend implements RegistryBackend {
   async beat(records: readonly RegistrationRecord[]): Promise<readonly BeatOutcome[]> {
     const [first] = records;
     if (first === undefined) return [];
+    const services = new Map<string, RegistrationRecord[]>();
+    for (const record of records) {
+      const known = services.get(record.service);
+      if (known) known.push(record);
+      else services.set(record.service, [record]);
+    }
     // All of them leave in one write; their replies come together.
-    const replies = records.map(({ service, id, owner, ttlMs }) => {
-      const key = this.#keys(service);
-      return scripts.beat.run(this.#client, [key('o'), key('t')], [id, owner, ttlMs]);
+    const outcomes = new Map<RegistrationRecord, BeatOutcome>();
+    const sent = [...services].map(async ([service, members]) => {
+      const replies = await this.#beatService(service, members);
+      members.forEach((member, at) => outcomes.set(member, OUTCOMES[Number(replies[at])] ?? 'unknown'));
     });
-    const index = this.#index(first.ttlMs, [...new Set(records.map(({ service }) => service))]);
-    const [outcomes] = await this.#bounded(Promise.all([Promise.all(replies), index]));
-    return outcomes.map((outcome) => OUTCOMES[Number(outcome)] ?? 'unknown');
+    sent.push(this.#index(first.ttlMs, [...services.keys()]).then(() => {}));
+    await this.#bounded(Promise.all(sent));
+    return records.map((record) => outcomes.get(record) ?? 'unknown');
+  }
+
+  async #beatService(service: string, records: readonly RegistrationRecord[]): Promise<readonly unknown[]> {
+    const key = this.#keys(service);
+    const keys = [key('o'), key('t')];
+    const replies: unknown[] = [];
+    for (let from = 0; from < records.length; from += BEAT_BATCH) {
+      const batch = records.slice(from, from + BEAT_BATCH);
+      const args = batch.flatMap(({ id, owner, ttlMs }) => [id, owner, ttlMs]);
+      replies.push(scripts.beat.run(this.#client, keys, args));
+    }
+    return (await Promise.all(replies)).flat();
   }
 
   async leave({ service, id, owner }: Parameters<RegistryBackend['leave']>[0]): Promise<void> {

@@ -10,20 +10,26 @@ interface EmbeddedScript {
 
 export const beatScript: EmbeddedScript = {
   name: 'beat',
-  sha1: '208923cbd548477cef7a861f11d95a630a5239a0',
-  source: `-- Renews a lease. KEYS: 1 o id -> owner, 2 t id -> end of its lease. ARGV: 1 id, 2 owner, 3 lease in ms.
--- Returns 1 if it is renewed, 0 if the id is not known (any more), 2 if somebody else has it.
--- Safe to repeat: it only sets an end that is counted from now. It tells nobody, and costs no version.
-local owner = redis.call('HGET', KEYS[1], ARGV[1])
-if not owner then
-  return 0
-end
-if owner ~= ARGV[2] then
-  return 2
-end
+  sha1: '78703585616f01c0b9208b66d128daa647115c37',
+  source: `-- Renews leases of one service. KEYS: 1 o id -> owner, 2 t id -> end of its lease.
+-- ARGV: id, owner, lease in ms; for each instance.
+-- Returns for each 1 if it is renewed, 0 if the id is not known (any more), 2 if somebody else has it.
+-- Safe to repeat: it only sets ends that are counted from now. It tells nobody, and costs no version.
 local time = redis.call('TIME')
-redis.call('ZADD', KEYS[2], time[1] * 1000 + math.floor(time[2] / 1000) + ARGV[3], ARGV[1])
-return 1
+local ms = time[1] * 1000 + math.floor(time[2] / 1000)
+local outcomes = {}
+for n = 1, #ARGV, 3 do
+  local owner = redis.call('HGET', KEYS[1], ARGV[n])
+  if not owner then
+    outcomes[#outcomes + 1] = 0
+  elseif owner ~= ARGV[n + 1] then
+    outcomes[#outcomes + 1] = 2
+  else
+    redis.call('ZADD', KEYS[2], ms + ARGV[n + 2], ARGV[n])
+    outcomes[#outcomes + 1] = 1
+  end
+end
+return outcomes
 `,
 };
 
