@@ -30,7 +30,14 @@ export {
   type OperationContext,
 } from './engine/context.ts';
 export type { CallCounts } from './engine/call-meter.ts';
-export type { Configurable, Policy, PolicyKind, PolicyStats, WrapOptions } from './engine/policy.ts';
+export type {
+  Configurable,
+  Listenable,
+  Policy,
+  PolicyKind,
+  PolicyStats,
+  WrapOptions,
+} from './engine/policy.ts';
 export { retry, type RetryEvents, type RetryPolicy } from './retry/retry.ts';
 export type { RetryDecision, RetryDefinition, RetryOptions } from './retry/retry-options.ts';
 export type { RetryEvent } from './retry/retry-run.ts';
@@ -126,6 +133,7 @@ export type { LintWarning } from './pipeline/lint.ts';
 export {
   createResilienceManager,
   getResilienceManager,
+  type ResilienceEvents,
   type ResilienceManager,
   type ResilienceManagerOptions,
   type ResilienceStats,

@@ -153,6 +153,28 @@ describe('named policies', () => {
     );
   });
 
+  test('a manager tells what happens in all its policies; a listener that throws is counted and changes nothing', async () => {
+    const manager = createResilienceManager({
+      policies: {
+        billing: { retry: { attempts: 2, baseDelay: 0 }, circuitBreaker: { minimumCalls: 2 } },
+      },
+    });
+    const told: unknown[] = [];
+    manager.on('retry', ({ policy, attempt }) => {
+      told.push([policy, attempt]);
+      throw new Error('a bad listener');
+    });
+    manager.on('transition', ({ breaker, to }) => told.push([breaker, to]));
+    const down = new Error('down');
+    expect(await errorOf(manager.get('billing').execute(() => Promise.reject(down)))).toBe(down);
+    expect(told).toEqual([
+      ['billing', 1],
+      ['billing', 'open'],
+    ]);
+    expect(manager.stats().listenerErrors).toBe(1);
+    await manager.close();
+  });
+
   test('one manager per process and options, and a new one after close', async () => {
     const manager = getResilienceManager();
     expect(getResilienceManager()).toBe(manager);

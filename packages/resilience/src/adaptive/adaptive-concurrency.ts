@@ -1,7 +1,7 @@
 import { InvalidOptionError, toMilliseconds, type Clock, type Duration } from '@xiaoke/core';
 import { WaitQueue, type QueueOrder } from '../bulkhead/wait-queue.ts';
 import type { Part } from '../engine/compile.ts';
-import { BasePolicy, policyName, type Policy, type PolicyStats } from '../engine/policy.ts';
+import { BasePolicy, policyName, type Listenable, type Policy, type PolicyStats } from '../engine/policy.ts';
 import type { Scope } from '../engine/scope.ts';
 import { refuse, type REFUSED, type Stage } from '../engine/stage.ts';
 import { BulkheadFullError, OverloadError, withoutStack } from '../errors.ts';
@@ -54,13 +54,9 @@ export interface AdaptiveConcurrencyEvents {
 }
 
 /** An {@link adaptiveConcurrency}. */
-export interface AdaptiveConcurrencyPolicy extends Policy {
+export interface AdaptiveConcurrencyPolicy extends Policy, Listenable<AdaptiveConcurrencyEvents> {
   readonly kind: 'adaptiveConcurrency';
   stats(): AdaptiveConcurrencyStats;
-  on<K extends keyof AdaptiveConcurrencyEvents>(
-    event: K,
-    listener: (...args: AdaptiveConcurrencyEvents[K]) => unknown,
-  ): this;
 }
 
 /**

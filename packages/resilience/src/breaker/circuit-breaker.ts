@@ -1,6 +1,6 @@
 import { InvalidOptionError, TimeoutError } from '@xiaoke/core';
 import type { Part } from '../engine/compile.ts';
-import { BasePolicy, policyName, type Configurable, type Policy } from '../engine/policy.ts';
+import { BasePolicy, policyName, type Configurable, type Listenable, type Policy } from '../engine/policy.ts';
 import type { Scope } from '../engine/scope.ts';
 import { refuse, type REFUSED, type Stage } from '../engine/stage.ts';
 import { CircuitOpenError, withoutStack } from '../errors.ts';
@@ -21,7 +21,8 @@ export interface CircuitBreakerEvents {
 }
 
 /** A {@link circuitBreaker}. */
-export interface CircuitBreakerPolicy extends Policy, Configurable<CircuitBreakerOptions> {
+export interface CircuitBreakerPolicy
+  extends Policy, Configurable<CircuitBreakerOptions>, Listenable<CircuitBreakerEvents> {
   readonly kind: 'circuitBreaker';
   /** Where it stands now; an opening whose time is over shows as half-open. */
   readonly state: CircuitState;
@@ -34,10 +35,6 @@ export interface CircuitBreakerPolicy extends Policy, Configurable<CircuitBreake
   /** Holds it open until the handle is disposed of, for maintenance; it has no probes meanwhile. */
   isolate(): Disposable;
   stats(): CircuitBreakerStats;
-  on<K extends keyof CircuitBreakerEvents>(
-    event: K,
-    listener: (...args: CircuitBreakerEvents[K]) => unknown,
-  ): this;
 }
 
 /**

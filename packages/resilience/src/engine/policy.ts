@@ -66,6 +66,24 @@ export interface Policy<Alt = never> {
   stats(): PolicyStats;
 }
 
+/** What tells of its events. A listener that throws or rejects changes nothing. */
+export interface Listenable<Events extends object> {
+  on<K extends keyof Events & string>(
+    event: K,
+    listener: (...args: ListenerArgs<Events, K>) => unknown,
+  ): this;
+  once<K extends keyof Events & string>(
+    event: K,
+    listener: (...args: ListenerArgs<Events, K>) => unknown,
+  ): this;
+  off<K extends keyof Events & string>(
+    event: K,
+    listener: (...args: ListenerArgs<Events, K>) => unknown,
+  ): this;
+}
+
+type ListenerArgs<Events, K extends keyof Events> = Events[K] extends readonly unknown[] ? Events[K] : never;
+
 /** What every policy tells; each kind adds its own. */
 export interface PolicyStats {
   readonly kind: PolicyKind;
@@ -94,7 +112,7 @@ export function policyName(kind: PolicyKind, name: string | undefined): string {
 const NO_OPTIONS: ExecuteOptions = Object.freeze({});
 
 /** What all policies share: running alone, wrapping, events. */
-export abstract class BasePolicy<Alt, Events extends object> implements Policy<Alt> {
+export abstract class BasePolicy<Alt, Events extends object> implements Policy<Alt>, Listenable<Events> {
   abstract readonly kind: PolicyKind;
   declare readonly alternative?: Alt;
   readonly name: string;
@@ -148,13 +166,21 @@ export abstract class BasePolicy<Alt, Events extends object> implements Policy<A
     return createDecorator((fn) => this.wrap(fn) as UnknownFunction);
   }
 
-  /** Adds a listener; one that throws is reported as `error` and changes nothing. */
   on<K extends keyof Events & string>(
     event: K,
     listener: (...args: ListenerArgs<Events, K>) => unknown,
   ): this {
     this.#emitter ??= new IsolatedEmitter<Events>();
     this.#emitter.on(event, listener);
+    return this;
+  }
+
+  once<K extends keyof Events & string>(
+    event: K,
+    listener: (...args: ListenerArgs<Events, K>) => unknown,
+  ): this {
+    this.#emitter ??= new IsolatedEmitter<Events>();
+    this.#emitter.once(event, listener);
     return this;
   }
 
@@ -186,8 +212,6 @@ function mistakeIn(operation: unknown, options: ExecuteOptions | null): InvalidO
     ? undefined
     : new InvalidOptionError('signal', 'must be an AbortSignal');
 }
-
-type ListenerArgs<Events, K extends keyof Events> = Events[K] extends readonly unknown[] ? Events[K] : never;
 
 /** Runs a call that its caller, or the deadline of the request being served, may end. */
 async function runBounded(runner: Runner, call: CallScope, operation: Operation<unknown>): Promise<unknown> {

@@ -2,7 +2,7 @@ import { InvalidOptionError } from '@xiaoke/core';
 import type { Part } from '../engine/compile.ts';
 import type { Operation, OperationContext } from '../engine/context.ts';
 import type { Runner } from '../engine/frame.ts';
-import { BasePolicy, policyName, type Policy, type PolicyStats } from '../engine/policy.ts';
+import { BasePolicy, policyName, type Listenable, type Policy, type PolicyStats } from '../engine/policy.ts';
 import { Attempt, type Scope } from '../engine/scope.ts';
 import { checkFunction, checkObject } from '../options.ts';
 
@@ -36,10 +36,9 @@ export interface FallbackEvents {
 }
 
 /** A {@link fallback}. */
-export interface FallbackPolicy<V> extends Policy<V> {
+export interface FallbackPolicy<V> extends Policy<V>, Listenable<FallbackEvents> {
   readonly kind: 'fallback';
   stats(): FallbackStats;
-  on<K extends keyof FallbackEvents>(event: K, listener: (...args: FallbackEvents[K]) => unknown): this;
 }
 
 /**

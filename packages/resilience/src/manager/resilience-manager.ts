@@ -1,4 +1,5 @@
 import {
+  IsolatedEmitter,
   noopMetrics,
   processWideSync,
   silentLogger,
@@ -13,6 +14,7 @@ import {
   type Random,
   type RedisOption,
 } from '@xiaoke/core';
+import type { CircuitTransition } from '../breaker/breaker-stats.ts';
 import type { CircuitBreakerPolicy } from '../breaker/circuit-breaker.ts';
 import { createRedisRateLimitStore, type RedisRateLimitStore } from '../redis/redis-rate-limit-store.ts';
 import {
@@ -27,6 +29,8 @@ import { policyName } from '../engine/policy.ts';
 import { ManagerClosedError, UnknownPolicyError } from '../errors.ts';
 import { checkObject, within } from '../options.ts';
 import type { PipelineStats } from '../pipeline/pipeline.ts';
+import type { RetryPolicy } from '../retry/retry.ts';
+import type { RetryEvent } from '../retry/retry-run.ts';
 import type { PolicyDefinition, Surroundings } from './definition.ts';
 import { NamedPolicy } from './named-policy.ts';
 
@@ -49,10 +53,21 @@ export interface ResilienceManagerOptions {
 /** What a manager saw. */
 export interface ResilienceStats {
   readonly policies: Readonly<Record<string, PipelineStats>>;
+  /** Listeners of this manager that threw or rejected. */
+  readonly listenerErrors: number;
+}
+
+/** The events of a {@link ResilienceManager}: those of all its policies. */
+export interface ResilienceEvents {
+  /** A circuit changed. */
+  transition: [transition: CircuitTransition];
+  /** A call is about to be retried. */
+  retry: [event: RetryEvent];
 }
 
 /** Keeps policies by name. */
-export interface ResilienceManager extends Closeable {
+export interface ResilienceManager
+  extends Closeable, Pick<IsolatedEmitter<ResilienceEvents>, 'on' | 'once' | 'off' | 'listenerCount'> {
   readonly closed: boolean;
   /**
    * The policy of this name, made from `definition` when there is none, changed to it when there is.
@@ -103,7 +118,7 @@ export const getResilienceManager: (options?: ResilienceManagerOptions) => Resil
 
 const OPTION_NAMES = ['policies', 'redis', 'namespace', 'quorum', 'metrics', 'logger', 'clock', 'random'];
 
-class Manager implements ResilienceManager {
+class Manager extends IsolatedEmitter<ResilienceEvents> implements ResilienceManager {
   readonly #policies = new Map<string, NamedPolicy>();
   readonly #surroundings: Surroundings;
   readonly #logger: Logger;
@@ -111,9 +126,11 @@ class Manager implements ResilienceManager {
   readonly #shared: RedisSharedCircuits | undefined;
   readonly #store: RedisRateLimitStore | undefined;
   readonly #closing = new AbortController();
+  #listenerErrors = 0;
 
   constructor(options: ResilienceManagerOptions) {
     checkObject('', options, OPTION_NAMES);
+    super({ logger: options.logger, onListenerError: () => void (this.#listenerErrors += 1) });
     const { policies = {}, logger = silentLogger, clock = systemClock, random = systemRandom } = options;
     const { redis, namespace, quorum, metrics = noopMetrics } = options;
     this.#logger = logger;
@@ -163,6 +180,7 @@ class Manager implements ResilienceManager {
   stats(): ResilienceStats {
     return {
       policies: Object.fromEntries([...this.#policies].map(([name, policy]) => [name, policy.stats()])),
+      listenerErrors: this.#listenerErrors,
     };
   }
 
@@ -205,10 +223,13 @@ class Manager implements ResilienceManager {
 
   #watch(policy: Policy<unknown>): void {
     this.#metrics?.add(policy);
+    if (policy.kind === 'retry') (policy as RetryPolicy).on('retry', (event) => this.emit('retry', event));
     if (policy.kind !== 'circuitBreaker') return;
-    (policy as CircuitBreakerPolicy).on('transition', ({ breaker, from, to, reason }) =>
-      this.#logger.warn({ breaker, from, to, reason }, 'a circuit changed'),
-    );
+    (policy as CircuitBreakerPolicy).on('transition', (transition) => {
+      const { breaker, from, to, reason } = transition;
+      this.#logger.warn({ breaker, from, to, reason }, 'a circuit changed');
+      this.emit('transition', transition);
+    });
   }
 
   #report(policy: NamedPolicy): void {

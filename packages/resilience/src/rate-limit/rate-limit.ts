@@ -4,6 +4,7 @@ import {
   BasePolicy,
   policyName,
   type Configurable,
+  type Listenable,
   type Policy,
   type PolicyStats,
 } from '../engine/policy.ts';
@@ -56,10 +57,9 @@ export interface RateLimitEvents {
 }
 
 /** A {@link rateLimit}. */
-export interface RateLimitPolicy extends Policy, Configurable<RateLimitOptions> {
+export interface RateLimitPolicy extends Policy, Configurable<RateLimitOptions>, Listenable<RateLimitEvents> {
   readonly kind: 'rateLimit';
   stats(): RateLimitStats;
-  on<K extends keyof RateLimitEvents>(event: K, listener: (...args: RateLimitEvents[K]) => unknown): this;
 }
 
 interface Resolved {

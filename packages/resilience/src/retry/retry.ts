@@ -1,5 +1,5 @@
 import type { Part } from '../engine/compile.ts';
-import { BasePolicy, policyName, type Configurable, type Policy } from '../engine/policy.ts';
+import { BasePolicy, policyName, type Configurable, type Listenable, type Policy } from '../engine/policy.ts';
 import { RetryEngine } from './retry-engine.ts';
 import { resolveRetryOptions, type RetryOptions } from './retry-options.ts';
 import type { RetryEvent } from './retry-run.ts';
@@ -12,10 +12,9 @@ export interface RetryEvents {
 }
 
 /** A {@link retry}. */
-export interface RetryPolicy extends Policy, Configurable<RetryOptions> {
+export interface RetryPolicy extends Policy, Configurable<RetryOptions>, Listenable<RetryEvents> {
   readonly kind: 'retry';
   stats(): RetryStats;
-  on<K extends keyof RetryEvents>(event: K, listener: (...args: RetryEvents[K]) => unknown): this;
 }
 
 /**

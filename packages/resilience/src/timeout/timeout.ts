@@ -4,6 +4,7 @@ import {
   BasePolicy,
   policyName,
   type Configurable,
+  type Listenable,
   type Policy,
   type PolicyStats,
 } from '../engine/policy.ts';
@@ -41,10 +42,10 @@ export interface TimeoutEvents {
 }
 
 /** A {@link timeout}. */
-export interface TimeoutPolicy extends Policy, Configurable<{ readonly duration: Duration }> {
+export interface TimeoutPolicy
+  extends Policy, Configurable<{ readonly duration: Duration }>, Listenable<TimeoutEvents> {
   readonly kind: 'timeout';
   stats(): TimeoutStats;
-  on<K extends keyof TimeoutEvents>(event: K, listener: (...args: TimeoutEvents[K]) => unknown): this;
 }
 
 /**
