@@ -1,4 +1,4 @@
-import { chaosProxy, startRedis, type RedisServer } from '@xiaoke/test-servers';
+import { chaosProxy, startRedis, type ChaosProxy, type RedisServer } from '@xiaoke/test-servers';
 import { eventually, trackLeaks } from '@xiaoke/core/testing';
 import { afterEach, beforeAll, afterAll, describe, expect, test } from 'vitest';
 import {
@@ -137,31 +137,53 @@ describe('a group of processes', () => {
 });
 
 describe('without Redis', () => {
-  test('a process cut off judges alone, says so, and follows the group again after', async () => {
-    const [first, second] = (await group(2)) as [Node, Node];
-    await using proxy = await chaosProxy({ target: { host: '127.0.0.1', port: redis.port } });
-    const events: string[] = [];
-    const cut = makeNode(`redis://127.0.0.1:${proxy.port}`);
-    cut.shared.on('local', () => events.push('local')).on('shared', () => events.push('shared'));
-    await eventually(async () => (await redis.cli('ZCARD', `xr:${namespace}:{billing}:members`)) === '3');
-    proxy.cut();
-    proxy.resetAll();
-    await eventually(() => !cut.shared.connected);
-    await trip(first);
-    await trip(second);
-    await eventually(() => first.breaker.state !== 'closed');
-    expect(await cut.call()).toBe('ok');
-    await trip(cut);
-    expect(cut.breaker.state).toBe('open');
-    cut.works = true;
-    await eventually(async () => (await cut.call()) === 'ok');
-    await proxy.heal();
-    await eventually(() => cut.shared.connected);
-    expect(events).toEqual(['local', 'shared']);
-    expect(await cut.shared.healthIndicator().check({ signal: new AbortController().signal })).toEqual({
-      status: 'healthy',
-    });
-  });
+  // A refused connection; packets that vanish and come late; a server that is gone without a word, whose old connections
+  // stay dead when it is back.
+  const partitions: readonly (readonly [string, (proxy: ChaosProxy) => void])[] = [
+    ['refused', (proxy) => (proxy.cut(), proxy.resetAll())],
+    ['in a black hole', (proxy) => proxy.blackhole(true)],
+    ['half-open', (proxy) => proxy.halfOpen(true)],
+  ];
+  test.each(partitions)(
+    'a process cut off (%s) judges alone, says so, never waits, and follows the group again after',
+    async (_, cutOff) => {
+      const [first, second] = (await group(2)) as [Node, Node];
+      await using proxy = await chaosProxy({ target: { host: '127.0.0.1', port: redis.port } });
+      const events: string[] = [];
+      const cut = makeNode(`redis://127.0.0.1:${proxy.port}`);
+      cut.shared.on('local', () => events.push('local')).on('shared', () => events.push('shared'));
+      await eventually(async () => (await redis.cli('ZCARD', `xr:${namespace}:{billing}:members`)) === '3');
+      cutOff(proxy);
+      await eventually(() => !cut.shared.connected, { timeout: 15_000 });
+      await trip(first);
+      await trip(second);
+      await eventually(() => first.breaker.state !== 'closed');
+      const begun = performance.now();
+      expect(await cut.call()).toBe('ok');
+      await trip(cut);
+      expect(performance.now() - begun).toBeLessThan(500);
+      expect(cut.breaker.state).toBe('open');
+      cut.works = true;
+      await eventually(async () => (await cut.call()) === 'ok', { timeout: 15_000 });
+      first.works = true;
+      second.works = true;
+      await eventually(async () => (await first.call()) === 'ok', { timeout: 15_000 });
+      await proxy.heal();
+      await eventually(() => cut.shared.connected, { timeout: 20_000 });
+      expect(events.slice(0, 2)).toEqual(['local', 'shared']);
+      expect(await cut.shared.healthIndicator().check({ signal: new AbortController().signal })).toEqual({
+        status: 'healthy',
+      });
+      // What was sent into the black hole has come late, and moved nothing: all are closed, and it follows the others.
+      await eventually(() => [first, second, cut].every(({ breaker }) => breaker.state === 'closed'), {
+        timeout: 15_000,
+      });
+      await trip(first);
+      await trip(second);
+      await eventually(() => cut.breaker.state !== 'closed', { timeout: 15_000 });
+    },
+    90_000,
+  );
 
   test('no call ever waits for Redis: it hangs, and calls take no longer', async () => {
     await using own = await startRedis();

@@ -1,5 +1,6 @@
 import {
   systemClock,
+  TimeoutError,
   withTimeout,
   XiaokeError,
   type Clock,
@@ -67,8 +68,20 @@ export class RedisLink {
       return Array.isArray(reply) ? (reply as readonly unknown[]) : [];
     } catch (error) {
       this.#restUntil = this.#clock.monotonic() + REST;
+      if (error instanceof TimeoutError) await this.#renew();
       throw new RedisUnavailableError(error);
     }
+  }
+
+  /**
+   * Silence may mean a connection that is gone without a word, as when a router forgot it; TCP alone finds out after a
+   * quarter of an hour. Another one costs little. That of the user is the user's.
+   */
+  async #renew(): Promise<void> {
+    const connection = await this.#connection?.catch(() => undefined);
+    if (connection?.owned !== true) return;
+    // 'connect' is a connection whose server has not said yet that it is ready; one on the way has a limit of its own.
+    if (['ready', 'connect'].includes(connection.client.status)) connection.client.disconnect(true);
   }
 
   async close(timeout: number): Promise<void> {
