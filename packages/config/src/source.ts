@@ -27,6 +27,8 @@ export interface SourceSlot {
   /** The one that is part of the configuration in force. */
   accepted: Layer | undefined;
   problem: SourceProblem | undefined;
+  /** What whoever runs this should know, although nothing is wrong yet. */
+  note?: string;
   /** When it last gave something readable, by the wall clock; 0 for never. */
   lastSuccess: number;
   /** Loads again, now. */

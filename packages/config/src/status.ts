@@ -14,6 +14,8 @@ export interface SourceStatus {
   readonly kind: LayerKind;
   readonly ok: boolean;
   readonly problem?: SourceProblem;
+  /** What whoever runs this should know, although nothing is wrong yet. */
+  readonly note?: string;
   /** Seconds since it last gave something readable. */
   readonly ageSeconds?: number;
 }

@@ -19,8 +19,8 @@ const STALE_CODES: ReadonlySet<string> = new Set(['CONFIG_STORE_UNAVAILABLE', 'C
 /** Updates that come from a source; those of the store are versions. */
 const RELOADS: ReadonlySet<ChangeCause['kind']> = new Set(['file', 'source', 'remote', 'environment']);
 
-// Files that are swapped together are read within this, and then make one update instead of several.
-const GATHER = 25;
+// Files that are swapped together are read within a few milliseconds, and then make one update instead of several.
+const GATHER = 1_000;
 
 /** What is counted. */
 export type UpdateCounts = {
@@ -191,11 +191,12 @@ export class Updates {
   /** Every source as it stands. */
   sources(): SourceStatus[] {
     const shown = this.engine.slots.filter((slot) => slot.latest?.environment?.entries.length !== 0);
-    return shown.map(({ name, kind, problem, lastSuccess }) => ({
+    return shown.map(({ name, kind, problem, lastSuccess, note }) => ({
       name,
       kind,
       ok: problem === undefined,
       ...(problem === undefined ? {} : { problem }),
+      ...(note === undefined ? {} : { note }),
       ...(lastSuccess === 0 ? {} : { ageSeconds: (this.#options.clock.now() - lastSuccess) / 1_000 }),
     }));
   }

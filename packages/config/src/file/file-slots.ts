@@ -10,6 +10,7 @@ import { makeSlot, type SourceSlot } from '../source.ts';
 import type { Updates } from '../updates.ts';
 import { FileWatch } from './file-watch.ts';
 import type { FolderWatch } from './folder-watch.ts';
+import { isMountPoint } from './mount-point.ts';
 
 /** How a file is watched. */
 export interface FileSourceOptions {
@@ -80,7 +81,7 @@ function filesOf(path: string, format: ConfigFormat, environment: string, option
 
 class FileSlot {
   readonly slot: SourceSlot;
-  readonly #file: SlotFile & { readonly format: ConfigFormat };
+  readonly #file: SlotFile & { readonly format: ConfigFormat; readonly watch: boolean };
   readonly #context: FileContext;
   readonly #watch: FileWatch;
   readonly #cause: ChangeCause;
@@ -116,6 +117,12 @@ class FileSlot {
 
   async open(): Promise<void> {
     await this.#load(() => this.#watch.start());
+    if (this.slot.latest === undefined || !this.#file.watch || !(await isMountPoint(this.#file.name))) return;
+    this.slot.note = 'the file is itself a mount, so a file renamed into its place outside is not seen here';
+    this.#context.options.logger.warn(
+      { file: this.#file.name },
+      `${this.slot.note}; mount its folder instead`,
+    );
   }
 
   close(): void {

@@ -15,7 +15,10 @@ export interface FileWatchHost {
   /** An optional file is gone. */
   onGone(): void;
   onProblem(error: ConfigError): void;
-  /** Keeps the promise of a read that ends very soon. */
+  /**
+   * Something happened to the file. The promise ends very soon, when its new content is there, or when it will take longer
+   * or there is none: files that are swapped together are told in the same moment, and belong together.
+   */
   reading(work: Promise<unknown>): void;
 }
 
@@ -38,6 +41,7 @@ const GONE_GRACE = 1_000;
 // Timestamps of files count in ticks of a few milliseconds: two states within one tick can look the same.
 const TIMESTAMP_TICK = 20;
 const FIRST_LIMIT = 5_000;
+const MUCH = 64n;
 
 type Found = Fingerprint | string;
 
@@ -57,6 +61,10 @@ export class FileWatch {
   #names = new Map<string, Set<string>>();
   #checking = false;
   #again = false;
+  /** Ends the promise given to `reading`; it belongs to the next look. */
+  #decided: (() => void) | undefined;
+  /** Ends the wait of a file that settles, since it may have been swapped meanwhile. */
+  #wake: (() => void) | undefined;
   #closed = false;
   #hintAt = 0;
   #renames = 0;
@@ -110,6 +118,7 @@ export class FileWatch {
 
   close(): void {
     this.#closed = true;
+    this.#decided?.();
     for (const timer of this.#timers) timer.cancel();
     for (const [folder, listener] of this.#listeners) this.#options.folders?.remove(folder, listener);
     this.#listeners.clear();
@@ -118,16 +127,18 @@ export class FileWatch {
   async #checkAll(): Promise<void> {
     try {
       do {
-        this.#again = false;
-        await this.#check();
+        const decided = this.#decided ?? ((): void => {});
+        [this.#again, this.#decided] = [false, undefined];
+        await this.#check(decided).finally(decided);
         await this.#arm();
       } while (this.#again && !this.#closed);
     } finally {
       this.#checking = false;
+      this.#endDecision();
     }
   }
 
-  async #check(): Promise<void> {
+  async #check(decided: () => void): Promise<void> {
     const { path, clock } = this.#options;
     const found = await fingerprint(path);
     if (typeof found === 'string') return this.#missing(found);
@@ -138,8 +149,9 @@ export class FileWatch {
       return;
     }
     if (found.key === this.#troubled) return;
-    const done = this.#isSwap(found) ? this.#readSwapped(found) : this.#readSettled(found);
-    await done;
+    if (this.#isSwap(found)) return await this.#readSwapped(found);
+    decided();
+    await this.#readSettled(found);
   }
 
   /** Whether the file is another one, and came by a rename alone: then it was complete when it came. */
@@ -150,14 +162,13 @@ export class FileWatch {
   }
 
   async #readSwapped(found: Fingerprint): Promise<void> {
-    const work = this.#read(found, async () => {
+    const read = await this.#read(found, async () => {
       // Lets the events of writes that came before our read arrive: then it was no rename but a new file being written.
       await turn();
       await turn();
       return this.#writes === 0;
     });
-    this.#options.host.reading(work);
-    if (!(await work)) this.#again = true;
+    if (!read) this.#again = true;
   }
 
   async #readSettled(first: Fingerprint): Promise<void> {
@@ -166,29 +177,58 @@ export class FileWatch {
       this.#again = true;
       return;
     }
-    if (!(await this.#read(settled, async () => true))) this.#again = true;
+    const read = this.#read(settled, async () => true);
+    // Files that were written together settle together.
+    this.#options.host.reading(read);
+    if (!(await read)) this.#again = true;
   }
 
   /** Waits until the file is the same at both ends of a quiet time; `undefined` when it went away meanwhile. */
   async #settle(first: Fingerprint): Promise<Fingerprint | undefined> {
-    const { path, clock, settle } = this.#options;
+    const { path, clock } = this.#options;
     let before = first;
+    let settle = this.#quietFor(first);
     // Quiet counts from the event that brought us here; without one, found by looking, from now.
     const hinted = this.#hintAt > 0 && clock.monotonic() - this.#hintAt < settle;
     let since = hinted ? this.#hintAt : clock.monotonic();
     let emptySince: number | undefined;
     while (!this.#closed) {
-      await sleep(Math.max(1, since + settle - clock.monotonic()), { clock, ref: false });
+      await this.#rest(Math.max(1, since + settle - clock.monotonic()));
       const moved = this.#hintAt > since;
       const found: Found = await fingerprint(path);
-      if (typeof found === 'string') return undefined;
+      if (typeof found === 'string' || this.#isSwap(found)) return undefined;
+      this.#endDecision();
       emptySince = found.size === 0n ? (emptySince ?? clock.monotonic()) : undefined;
       const empty = emptySince !== undefined && clock.monotonic() - emptySince < EMPTY_GRACE;
-      if (!moved && !empty && found.key === before.key) return found;
+      settle = this.#quietFor(found);
+      const same = !moved && found.key === before.key;
+      if (same && clock.monotonic() - since < settle) continue;
+      if (same && !empty) return found;
       since = moved ? this.#hintAt : clock.monotonic();
       before = found;
     }
     return undefined;
+  }
+
+  /** Waits, at most until something is renamed. */
+  async #rest(milliseconds: number): Promise<void> {
+    const woken = new AbortController();
+    this.#wake = () => woken.abort();
+    const { clock } = this.#options;
+    await sleep(milliseconds, { clock, ref: false, signal: woken.signal }).catch(() => {});
+    this.#wake = undefined;
+  }
+
+  #endDecision(): void {
+    this.#decided?.();
+    this.#decided = undefined;
+  }
+
+  /** How long a state must last: longer for a file that is much shorter than it was, as the beginning of a save is. */
+  #quietFor({ size }: Fingerprint): number {
+    const { settle } = this.#options;
+    const before = this.#applied?.size ?? 0n;
+    return before - size > MUCH && size * 10n < before * 9n ? settle * 3 : settle;
   }
 
   /** Reads what has that fingerprint; gives `false` when it changed meanwhile and must be looked at again. */
@@ -288,6 +328,15 @@ export class FileWatch {
     this.#hintAt = this.#options.clock.monotonic();
     if (event === 'rename') this.#renames += 1;
     else this.#writes += 1;
+    // While it settles, a write is expected, and nobody should wait for it.
+    if (this.#decided === undefined && !this.#closed && (this.#wake === undefined || event === 'rename')) {
+      this.#options.host.reading(
+        new Promise<void>((resolve) => {
+          this.#decided = resolve;
+        }),
+      );
+    }
+    if (event === 'rename') this.#wake?.();
     this.look();
   }
 
