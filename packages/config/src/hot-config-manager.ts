@@ -262,7 +262,7 @@ export class HotConfigManager implements ConfigManager {
 
   async #close(timeout: number): Promise<void> {
     const { updates, sources, store, lastGood, options } = this.#parts;
-    updates.closed = true;
+    updates.end();
     updates.subscriptions.clear();
     updates.checkState();
     const parts = [

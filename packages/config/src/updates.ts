@@ -58,7 +58,7 @@ export class Updates {
   };
   /** Reads under way that will give a document very soon. */
   readonly reading: Set<Promise<unknown>> = new Set();
-  closed = false;
+  readonly #ended = new AbortController();
   /** Called after each update that was put in force. */
   onApplied: () => void = () => {};
   readonly #options: ResolvedOptions;
@@ -74,7 +74,12 @@ export class Updates {
       this.metrics.listenerErrors.inc();
     };
     this.engine = new Engine(options, secrets);
-    this.metrics = new ConfigMetrics(options.metrics);
+    this.metrics = new ConfigMetrics(options.metrics, {
+      environment: options.environment,
+      current: () => this.engine.current,
+      masked: () => secrets.mask(this.engine.current.value),
+      signal: this.#ended.signal,
+    });
     this.reloads = new ReloadLog(options.maxVersions);
     this.background = new Background({ logger });
     this.events = new IsolatedEmitter({ logger, onListenerError: onError });
@@ -167,6 +172,15 @@ export class Updates {
     if (!first) this.#log(paths, causes);
     this.subscriptions.publish(this.engine.current, done.previous, done.change);
     this.events.emit('change', done.change);
+  }
+
+  /** From now on nothing is applied any more. */
+  end(): void {
+    this.#ended.abort();
+  }
+
+  get closed(): boolean {
+    return this.#ended.signal.aborted;
   }
 
   /** The state now. */

@@ -191,13 +191,18 @@ export class LockStatistics {
     const id = `${what} ${mode} ${outcome} ${lock}`;
     let bound = this.#bound.get(id);
     if (bound === undefined) {
-      const { acquire, hold } = this.#metrics;
+      const { acquire, hold, lost, deadlocks } = this.#metrics;
+      // A rate sees the first loss only of a series that stood at zero before.
+      for (const reason of LOST_LABELS) lost.inc({ lock, reason }, 0);
+      deadlocks.inc({ lock }, 0);
       bound = what === 'acquire' ? acquire.with({ lock, mode, outcome }) : hold.with({ lock, mode });
       if (this.#bound.size < 1_000) this.#bound.set(id, bound);
     }
     return bound;
   }
 }
+
+const LOST_LABELS = ['expired', 'fenced', 'connection'] as const;
 
 function defineMetrics(sink: MetricsSink) {
   const labels = { lock: String, mode: MODES } as const;
@@ -225,7 +230,7 @@ function defineMetrics(sink: MetricsSink) {
     lost: sink.counter({
       name: 'xiaoke_lock_lost_total',
       help: 'Locks that were lost while in use.',
-      labels: { ...lock, reason: ['expired', 'fenced', 'connection'] },
+      labels: { ...lock, reason: LOST_LABELS },
     }),
     deadlocks: sink.counter({
       name: 'xiaoke_lock_deadlocks_total',

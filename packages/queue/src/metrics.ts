@@ -22,6 +22,8 @@ export interface QueueStats {
   readonly waitingForResults: number;
 }
 
+const MAX_ANNOUNCED = 1_000;
+
 /** Counts and observes into a metrics sink, and keeps the totals for `stats()`. */
 export class QueueMetrics {
   readonly totals: {
@@ -40,6 +42,7 @@ export class QueueMetrics {
     handlerErrors: 0,
   };
   readonly #sink;
+  readonly #announced = new Set<string>();
 
   constructor(metrics: MetricsSink) {
     const task = { queue: String, task: String } as const;
@@ -109,6 +112,7 @@ export class QueueMetrics {
   started(task: ActiveTask): void {
     this.totals.started += 1;
     const { queue, name, envelope } = task;
+    this.#announce(queue, name);
     this.#sink.attempts.inc({ queue, task: name });
     if (task.attempt === 1) {
       const wait = Math.max(0, task.startedAt - envelope.enqueuedAt) / 1_000;
@@ -132,6 +136,17 @@ export class QueueMetrics {
     const how = outcome.kind === 'dead' ? (reason === 'TIMEOUT' ? 'timeout' : 'failed') : outcome.kind;
     this.#sink.finished.inc({ ...labels, outcome: how });
     this.#sink.duration.observe({ ...labels, outcome: how }, durationMs / 1_000);
+  }
+
+  // A rate sees the first failure only of a series that stood at zero before.
+  #announce(queue: string, task: string): void {
+    const key = `${queue}\n${task}`;
+    if (this.#announced.has(key) || this.#announced.size >= MAX_ANNOUNCED) return;
+    this.#announced.add(key);
+    for (const reason of ['error', 'later'] as const) this.#sink.retries.inc({ queue, task, reason }, 0);
+    for (const reason of ['ATTEMPTS_EXHAUSTED', 'NON_RETRYABLE', 'TIMEOUT'])
+      this.#sink.dead.inc({ queue, task, reason }, 0);
+    this.#sink.stalled.inc({ queue }, 0);
   }
 
   stalled(queue: string): void {
