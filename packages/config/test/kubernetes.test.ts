@@ -10,7 +10,8 @@ import { useManagers } from './support.ts';
 
 const { make, folder } = useManagers();
 const FILES = ['app.yaml', 'limits.json', 'mail.toml'] as const;
-const canMount = spawnSync('unshare', ['-rm', 'true']).status === 0;
+const UNSHARE = 'unshare';
+const canMount = spawnSync(UNSHARE, ['-rm', 'true']).status === 0;
 
 function render(name: (typeof FILES)[number], value: number): string {
   const key = name.slice(0, name.indexOf('.'));
@@ -92,7 +93,7 @@ describe('a Kubernetes volume', () => {
           inside,
           outside,
         ];
-        const { stdout } = await promisify(execFile)('unshare', args, {
+        const { stdout } = await promisify(execFile)(UNSHARE, args, {
           env: { ...process.env, NODE_OPTIONS: '' },
         });
         return stdout;

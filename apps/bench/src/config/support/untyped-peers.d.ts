@@ -1,0 +1,3 @@
+// Neither has types of its own.
+declare module 'convict';
+declare module 'nconf';
