@@ -1,3 +1,3 @@
 import { packageTests } from '../../vitest.shared.ts';
 
-export default packageTests('metrics', { lines: 84 });
+export default packageTests('metrics');

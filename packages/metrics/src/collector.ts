@@ -63,7 +63,7 @@ export interface MetricsCollector extends MetricsSink, Closeable {
   counter<const L extends LabelDefinitions = NoLabels>(definition: CounterDefinition<L>): Counter<L>;
   gauge<const L extends LabelDefinitions = NoLabels>(definition: GaugeDefinition<L>): Gauge<L>;
   histogram<const L extends LabelDefinitions = NoLabels>(definition: HistogramDefinition<L>): Histogram<L>;
-  /** Quantiles over the last minutes, within 1.1 %; they cannot be aggregated, so prefer a histogram. */
+  /** Quantiles over the last minutes, within 2.2 %; they cannot be aggregated, so prefer a histogram. */
   summary<const L extends LabelDefinitions = NoLabels>(definition: SummaryDefinition<L>): Summary<L>;
   stateSet<const S extends string, const L extends LabelDefinitions = NoLabels>(
     definition: StateSetDefinition<L, S>,

@@ -39,7 +39,14 @@ import { DEFAULT_BUCKETS, InstrumentSet } from './instruments/instrument-set.ts'
 import { familyOf } from './instruments/registry-metric.ts';
 import { LabelledSummary } from './instruments/summary.ts';
 import { ValuePages } from './instruments/value-pages.ts';
-import { checkSlo, durationName, makeOperation, type Operation, type OperationOptions } from './operation.ts';
+import {
+  checkSlo,
+  durationName,
+  makeOperation,
+  type Operation,
+  type OperationOptions,
+  type SloDefinition,
+} from './operation.ts';
 import { resolveOptions, type MetricsCollectorOptions, type ResolvedOptions } from './options.ts';
 import { startRuntime, type RuntimeOptions } from './runtime/runtime.ts';
 import { selfMetrics, setTo, type SelfMetrics } from './self-metrics.ts';
@@ -153,6 +160,7 @@ class DefaultCollector implements MetricsCollector {
       ...(threshold === undefined ? [] : [threshold]),
     ];
     const define = this.#instruments;
+    if (options.slo !== undefined) this.#showObjective(name, options.slo);
     const processed = define.counter({
       name: `${name}_processed_total`,
       help: `${help}: how many ended, by outcome.`,
@@ -307,6 +315,18 @@ class DefaultCollector implements MetricsCollector {
     const collected = await this[COLLECT]();
     yield* renderPieces(collected, format, defaultLabels(this.registry));
     this.#self?.scraped((performance.now() - started) / 1_000);
+  }
+
+  // With it a dashboard can draw what is left of the budget.
+  #showObjective(operation: string, { objective, latency }: SloDefinition): void {
+    const objectives = this.#instruments.gauge({
+      name: 'xiaoke_slo_objective',
+      help: 'The share of an operation that must be good.',
+      labels: { operation: String, budget: ['errors', 'latency'] },
+      aggregate: 'max',
+    });
+    objectives.lookup({ operation, budget: 'errors' }).set(objective);
+    if (latency !== undefined) objectives.lookup({ operation, budget: 'latency' }).set(latency.objective);
   }
 
   #families(): readonly Family[] {

@@ -305,4 +305,10 @@ test('an objective makes rules for errors and for latency, which fire when the b
   const firing = alerts.active().map(({ name, state, labels }) => `${state} ${name} ${labels['window']}`);
   expect(firing).toContain('firing BookingsErrorBudgetBurn 1h');
   expect(firing.some((one) => one.includes('BookingsLatencyBudgetBurn 6h'))).toBe(true);
+  const burn = await store.query('operation:slo_burn:rate5m{operation="bookings",budget="errors"}');
+  // One of five fails, and one of a hundred may.
+  expect(burn.type === 'vector' && burn.series[0]?.points[0]?.[1]).toBeCloseTo(20, 6);
+  expect(String((await metrics.metrics()).body)).toContain(
+    'xiaoke_slo_objective{service="s",operation="bookings",budget="latency"} 0.9',
+  );
 });

@@ -16,6 +16,7 @@ export type {
 } from './alert-manager.ts';
 export { defaultRules } from './default-rules.ts';
 export { sloRules } from './slo-rules.ts';
+export { prometheusSource, type PrometheusSourceOptions } from './prometheus-source.ts';
 export { parseRules, printRules } from './rule-yaml.ts';
 export type { RuleInput } from './rule-input.ts';
 export type { AlertingRule, RecordingRule, Rule, RuleGroup } from './rules.ts';

@@ -1,7 +1,7 @@
 import { InvalidOptionError } from '@xiaoke/core';
 import { formatValue } from '../names.ts';
 import { durationName, type Operation, type SloDefinition } from '../operation.ts';
-import type { AlertingRule, RuleGroup } from './rules.ts';
+import type { Rule, RuleGroup } from './rules.ts';
 
 /** How fast a budget is spent, over a long window and a short one that shows whether it goes on. */
 const BURNS = [
@@ -10,50 +10,63 @@ const BURNS = [
 ] as const;
 
 /**
- * Alerts for the objectives of operations: their error budget, and their latency budget where they have one, burning too
- * fast in two windows at once (Google's SRE workbook, chapter 5).
+ * Rules for the objectives of operations: how many times too fast their error budget burns, and their latency budget where
+ * they have one (`operation:slo_burn:rate<window>`, 1 spends exactly the budget), and alerts for when it is too fast in two
+ * windows at once (Google's SRE workbook, chapter 5).
  */
 export function sloRules(operations: readonly Pick<Operation, 'name' | 'slo'>[]): RuleGroup {
   const rules = operations.flatMap(({ name, slo }) => {
     if (slo === undefined)
       throw new InvalidOptionError('operations', `has "${name}", which has no objective`);
-    const title = name.replaceAll(/(?:^|_)([a-z])/g, (_, letter: string) => letter.toUpperCase());
-    const errors = burnRules(`${title}ErrorBudgetBurn`, `${name} of {{ $labels.service }} burns its error`, {
+    const errors: Budget = {
+      operation: name,
+      budget: 'errors',
+      alert: 'ErrorBudgetBurn',
       objective: slo.objective,
       ratio: (window) => errorRatio(name, window),
-    });
-    if (slo.latency === undefined) return errors;
-    const latency = slo.latency;
-    const slow = burnRules(
-      `${title}LatencyBudgetBurn`,
-      `${name} of {{ $labels.service }} burns its latency`,
-      {
-        objective: latency.objective,
-        ratio: (window) => slowRatio(name, latency, window),
-      },
-    );
-    return [...errors, ...slow];
+    };
+    if (slo.latency === undefined) return rulesOf(errors);
+    const { latency } = slo;
+    const slow: Budget = {
+      operation: name,
+      budget: 'latency',
+      alert: 'LatencyBudgetBurn',
+      objective: latency.objective,
+      ratio: (window) => slowRatio(name, latency, window),
+    };
+    return [...rulesOf(errors), ...rulesOf(slow)];
   });
   return { name: 'slo', rules };
 }
 
 interface Budget {
+  readonly operation: string;
+  readonly budget: 'errors' | 'latency';
+  readonly alert: string;
   readonly objective: number;
   /** The share that spends the budget, over a window. */
   readonly ratio: (window: string) => string;
 }
 
-function burnRules(alert: string, summary: string, { objective, ratio }: Budget): readonly AlertingRule[] {
-  return BURNS.map((burn) => {
-    const limit = `(${burn.factor} * ${Number((1 - objective).toPrecision(6))})`;
-    return {
-      alert,
-      expr: `${ratio(burn.long)} > ${limit} and ${ratio(burn.short)} > ${limit}`,
-      for: burn.for,
-      labels: { severity: burn.severity, component: 'business', window: burn.long },
-      annotations: { summary: `${summary} budget ${burn.factor} times too fast` },
-    };
-  });
+function rulesOf({ operation, budget, alert, objective, ratio }: Budget): readonly Rule[] {
+  const allowed = Number((1 - objective).toPrecision(6));
+  const windows = BURNS.flatMap(({ long, short }) => [short, long]);
+  const recordings = windows.map((window) => ({
+    record: `operation:slo_burn:rate${window}`,
+    expr: `${ratio(window)} / ${allowed}`,
+    labels: { operation, budget },
+  }));
+  const title = operation.replaceAll(/(?:^|_)([a-z])/g, (_, letter: string) => letter.toUpperCase());
+  const alerts = BURNS.map(({ factor, long, short, severity, for: holdFor }) => ({
+    alert: `${title}${alert}`,
+    expr: `${ratio(long)} > (${factor} * ${allowed}) and ${ratio(short)} > (${factor} * ${allowed})`,
+    for: holdFor,
+    labels: { severity, component: 'business', window: long },
+    annotations: {
+      summary: `${operation} of {{ $labels.service }} burns its ${budget === 'errors' ? 'error' : budget} budget ${factor} times too fast`,
+    },
+  }));
+  return [...recordings, ...alerts];
 }
 
 function errorRatio(name: string, window: string): string {

@@ -101,6 +101,8 @@ export abstract class Family<S extends Series = Series> {
 
   /** The series of `labels`, made if needed; the overflow series beyond the limit or for labels that are wrong. */
   lookup(labels: LabelRecord): S {
+    // An update never throws, whatever is passed.
+    if (labels === null || labels === undefined) return this.#resolve(labels);
     return this.#trie.find(labels) ?? this.#resolve(labels);
   }
 

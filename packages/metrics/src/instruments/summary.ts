@@ -11,7 +11,7 @@ import { NativeHistogram } from './native-histogram.ts';
 import { Series } from './series.ts';
 import type { Slots } from './value-pages.ts';
 
-// Boundaries 2.2 % apart: a quantile is within 1.1 % of the truth.
+// Boundaries are 2.2 % apart, which is how far a quantile may be off.
 const SCHEMA = 5;
 const MAX_BUCKETS = 640;
 
