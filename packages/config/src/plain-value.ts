@@ -73,7 +73,7 @@ class Copier {
     for (const [key, item] of Object.entries(value)) {
       const at = [...path, key];
       if (isUnsafeKey(key)) throw new PlainValueProblem(at, `the key "${key}" is not allowed`);
-      if (item !== undefined) copy[key] = this.copy(item, at);
+      if (item !== undefined) copy[checkText(key, at)] = this.copy(item, at);
     }
     return copy;
   }

@@ -136,7 +136,7 @@ export class SourceSet {
     const { clock, safetyPoll } = this.#options;
     this.#safetyPoll ??= clock
       .setInterval(() => {
-        for (const file of this.#watched) file.look();
+        for (const file of this.#watched) file.poll();
       }, safetyPoll)
       .unref();
   }

@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { mkdir, rename, rm, symlink, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
+import { createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import { eventually } from '@xiaoke/core/testing';
@@ -8,7 +8,10 @@ import { failure, useManagers } from './support.ts';
 
 const { make, folder, file } = useManagers();
 
+const sockets: Server[] = [];
+
 afterEach(() => {
+  for (const server of sockets.splice(0)) server.close();
   expect(({} as Record<string, unknown>)['polluted']).toBeUndefined();
 });
 
@@ -86,6 +89,8 @@ const BAD: readonly Bad[] = [
   { name: 'tabs in YAML', file: 'a.yaml', text: 'a:\n\tb: 1\n', line: 2 },
   { name: 'a map as a YAML key', file: 'a.yaml', text: '? {a: 1}\n: 2\n', line: 1 },
   { name: 'a NUL', file: 'a.json', text: '{"a": "x\\u0000y"}', line: 1 },
+  { name: 'half a surrogate pair', file: 'a.json', text: '{"b":1,\n"a": "\\ud800"}', line: 2 },
+  { name: 'half a surrogate pair as a key', file: 'a.json', text: '{"\\udc00":1}', line: 1 },
   { name: 'UTF-16', file: 'a.json', text: Buffer.from('\uFEFF{"a":1}', 'utf16le') },
   { name: 'no bytes at all', file: 'a.json', text: '' },
   { name: 'white space only', file: 'a.yaml', text: ' \n\n' },
@@ -205,9 +210,8 @@ describe('in the place of the file', () => {
   it('a socket leaves the last good values in force', () =>
     stands(async (path) => {
       const server = createServer();
+      sockets.push(server);
       await new Promise<void>((resolve) => server.listen(path, resolve));
-      server.close();
-      await mkdir(`${path}.d`, { recursive: true });
     }));
   it('a document cut in half leaves the last good values in force', () =>
     stands((path) => writeFile(path, '{"a":')));

@@ -1,67 +1,14 @@
-import { once } from 'node:events';
 import { readFile, stat, writeFile } from 'node:fs/promises';
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
-import { afterEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { eventually } from '@xiaoke/core/testing';
+import { json, POLL, status, useServers, type Handler } from './remote-server.ts';
 import { failure, useManagers } from './support.ts';
 
 const { make, folder } = useManagers();
-const servers: Server[] = [];
-
-type Handler = (request: IncomingMessage, response: ServerResponse) => void;
-
-interface Fixture {
-  readonly url: string;
-  readonly requests: IncomingMessage[];
-  handle: Handler;
-  stop(): Promise<void>;
-}
-
-async function serve(handle: Handler, port = 0): Promise<Fixture> {
-  const requests: IncomingMessage[] = [];
-  const server = createServer((request, response) => {
-    requests.push(request);
-    fixture.handle(request, response);
-  });
-  servers.push(server);
-  server.listen(port, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  const at = typeof address === 'object' && address !== null ? address.port : 0;
-  const stop = async (): Promise<void> => {
-    server.closeAllConnections();
-    server.close();
-    await once(server, 'close');
-  };
-  const fixture: Fixture = { url: `http://127.0.0.1:${at}/app.json`, requests, handle, stop };
-  return fixture;
-}
-
-afterEach(() => {
-  for (const server of servers.splice(0)) {
-    server.closeAllConnections();
-    server.close();
-  }
-});
-
-const json =
-  (value: unknown, headers: Record<string, string> = {}): Handler =>
-  (_request, response) => {
-    response.writeHead(200, { 'content-type': 'application/json', ...headers });
-    response.end(JSON.stringify(value));
-  };
-
-const status =
-  (code: number, headers: Record<string, string> = {}): Handler =>
-  (_request, response) => {
-    response.writeHead(code, headers);
-    response.end('nothing here');
-  };
-
-const POLL = { pollInterval: 20 };
+const serve = useServers();
 
 describe('a remote source', () => {
   it('is polled, and a new document is applied', async () => {

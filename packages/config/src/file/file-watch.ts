@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { Background, sleep, type Clock, type Logger, type Timer } from '@xiaoke/core';
 import { ConfigError, ConfigSourceError } from '../errors.ts';
-import { fingerprint, watchPoints, type Fingerprint } from './fingerprint.ts';
+import { fingerprint, glance, watchPoints, type Fingerprint } from './fingerprint.ts';
 import type { FolderListener, FolderWatch } from './folder-watch.ts';
 import { readBounded } from './read-file.ts';
 
@@ -59,6 +59,7 @@ export class FileWatch {
   /** The file's state at the last report of trouble, so that it is reported once. */
   #troubled: string | undefined;
   #names = new Map<string, Set<string>>();
+  #glance: string | undefined;
   #checking = false;
   #again = false;
   /** Ends the promise given to `reading`; it belongs to the next look. */
@@ -114,6 +115,18 @@ export class FileWatch {
     if (this.#closed) return;
     this.#checking = true;
     this.#background.run(() => this.#checkAll(), 'look at a configuration file');
+  }
+
+  /** Looks without an event: one question to the system as long as nothing happens. */
+  poll(): void {
+    if (this.#checking || this.#closed) return;
+    this.#background.run(async () => {
+      const { path, clock } = this.#options;
+      const { key, changedAt } = await glance(path);
+      if (key === this.#glance) return;
+      this.#glance = clock.now() - changedAt > TIMESTAMP_TICK ? key : undefined;
+      this.look();
+    }, 'glance at a configuration file');
   }
 
   close(): void {

@@ -27,6 +27,20 @@ export async function fingerprint(path: string): Promise<Fingerprint | string> {
   }
 }
 
+/**
+ * What one question to the system tells of the file that a path leads to; enough to see that nothing happened. Without the
+ * way there, and so not enough to tell a swap from a write.
+ */
+export async function glance(path: string): Promise<{ readonly key: string; readonly changedAt: number }> {
+  try {
+    const { ino, size, mtimeNs, ctimeNs } = await stat(path, { bigint: true });
+    return { key: `${ino}|${size}|${mtimeNs}|${ctimeNs}`, changedAt: Number(ctimeNs / 1_000_000n) };
+  } catch (error) {
+    const code = typeof error === 'object' && error !== null && 'code' in error ? String(error.code) : '';
+    return { key: code, changedAt: 0 };
+  }
+}
+
 const MAX_LINKS = 40;
 
 /**

@@ -140,9 +140,11 @@ export class RemoteSource {
     const { random } = this.#options;
     const message = `${this.#remote.name}: ${problem.code}`;
     this.#updates.unreachable(this.slot, message, this.#cause);
-    const ceiling = Math.min(BACKOFF_MAX, BACKOFF_BASE * 2 ** Math.min(this.#failures, 6));
+    // The first tries come sooner than the next poll would, since most failures are short; later ones no more often.
+    const most = Math.max(BACKOFF_MAX, this.#remote.pollInterval);
+    const ceiling = Math.min(most, BACKOFF_BASE * 2 ** Math.min(this.#failures, 20));
     this.#failures += 1;
-    return Math.max(this.#interval(), problem.retryAfter ?? 0, random() * ceiling);
+    return Math.max(problem.retryAfter ?? 0, ceiling * (0.5 + random() / 2));
   }
 
   // 10 % either way, so that a fleet started at once does not ask at once for ever.
