@@ -12,8 +12,14 @@ export interface CheckContext {
 
 /** Something that can be looked at. */
 export interface HealthChecker {
-  /** A dependency is elsewhere, and never belongs into liveness: restarting this process cannot mend it. */
-  readonly kind: 'dependency' | 'process';
+  /** What the check is called, unless it is registered under another name. */
+  readonly name?: string;
+  /**
+   * A dependency is elsewhere, and never belongs into liveness: restarting this process cannot mend it.
+   *
+   * @default 'process'
+   */
+  readonly kind?: 'dependency' | 'process';
   check(context: CheckContext): CheckResult | Promise<CheckResult>;
   /** Lets go of what the checker made; a client handed to it stays open. */
   close?(): Promise<void> | void;

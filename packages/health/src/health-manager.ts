@@ -127,13 +127,13 @@ export class HealthManager extends IsolatedEmitter<HealthEvents> implements Heal
   }
 
   registerChecker(
-    first: string | (HealthChecker & { readonly name: string }),
+    first: string | HealthChecker,
     second?: HealthChecker | CheckOptions,
     third: CheckOptions = {},
   ): this {
     // The name may stand in front, or be the checker's own.
     if (typeof first === 'string') return this.#register(first, second as HealthChecker, third);
-    return this.#register(first.name, first, (second ?? {}) as CheckOptions);
+    return this.#register(first?.name, first, (second ?? {}) as CheckOptions);
   }
 
   unregister(name: string): boolean {
@@ -228,7 +228,7 @@ export class HealthManager extends IsolatedEmitter<HealthEvents> implements Heal
     this.#subscriptions.clear();
   }
 
-  #register(name: string, checker: HealthChecker, options: CheckOptions): this {
+  #register(name: string | undefined, checker: HealthChecker, options: CheckOptions): this {
     this.#refuseClosed();
     if (typeof name !== 'string' || name === '')
       throw new InvalidOptionError('name', 'must be a non-empty string');

@@ -33,6 +33,8 @@ export type { MysqlConnectionLike, MysqlPoolLike } from './checkers/mysql.ts';
 export type { MongoClientLike } from './checkers/mongodb.ts';
 export { RedisHealthChecker, type RedisCheckerOptions, type RedisTarget } from './checkers/redis.ts';
 export { HttpHealthChecker, type HttpCheckerOptions } from './checkers/http.ts';
+export { TlsHealthChecker, type CertificateLimits } from './checkers/tls.ts';
+export { GrpcHealthChecker, type GrpcCheckerOptions } from './checkers/grpc.ts';
 export { RabbitMqHealthChecker, type AmqpConnectionLike } from './checkers/rabbitmq.ts';
 export { TcpHealthChecker, type TcpTarget } from './checkers/tcp.ts';
 export { DnsHealthChecker, type DnsCheckerOptions } from './checkers/dns.ts';
@@ -42,5 +44,8 @@ export {
   HeartbeatHealthChecker,
   ManualHealthChecker,
   MemoryHealthChecker,
+  type EventLoopCheckerOptions,
+  type HeartbeatCheckerOptions,
+  type MemoryCheckerOptions,
   type ShareLimits,
 } from './checkers/process.ts';

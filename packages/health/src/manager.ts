@@ -59,7 +59,8 @@ export interface HealthCheckManager
     options?: CheckOptions & { readonly kind?: HealthChecker['kind'] },
   ): this;
   registerChecker(name: string, checker: HealthChecker, options?: CheckOptions): this;
-  registerChecker(checker: HealthChecker & { readonly name: string }, options?: CheckOptions): this;
+  /** Under the checker's own name. */
+  registerChecker(checker: HealthChecker, options?: CheckOptions): this;
   /** What every `@xiaoke` manager with a connection offers by `healthIndicator()`. */
   registerIndicator(indicator: HealthIndicator, options?: CheckOptions): this;
   /** Stops and forgets a check. */

@@ -15,6 +15,7 @@ import {
   TcpHealthChecker,
   type CheckSnapshot,
   type HealthChecker,
+  type HttpCheckerOptions,
 } from '@xiaoke/health';
 
 const closers: (() => unknown)[] = [];
@@ -46,7 +47,7 @@ test('an endpoint is well when it answers as expected', async () => {
     response.statusCode = Number(request.headers['x-status'] ?? 200);
     response.end('{"ok":true}');
   });
-  const outcome = async (options: ConstructorParameters<typeof HttpHealthChecker>[1]): Promise<string> => {
+  const outcome = async (options: HttpCheckerOptions): Promise<string> => {
     const { status, code } = await look(new HttpHealthChecker(url, options));
     return code === undefined ? status : `${status} ${code}`;
   };

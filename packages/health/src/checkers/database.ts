@@ -1,6 +1,7 @@
 import { InvalidOptionError } from '@xiaoke/core';
 import type { CheckResult } from '../check-result.ts';
 import type { CheckContext, HealthChecker } from '../checker.ts';
+import { isNameBefore } from './naming.ts';
 import { isMongoClient, MongoProbe, type MongoClientLike } from './mongodb.ts';
 import { isMysqlPool, MysqlProbe, type MysqlPoolLike } from './mysql.ts';
 import { isPostgresPool, PostgresProbe, type PostgresPoolLike } from './postgresql.ts';
@@ -18,6 +19,7 @@ export interface DatabaseCheckerOptions {
 
 /** One way of looking at one kind of database. */
 export interface DatabaseProbe {
+  readonly database: 'postgresql' | 'mysql' | 'mongodb';
   check(context: CheckContext): Promise<CheckResult>;
   close(): Promise<void>;
 }
@@ -27,15 +29,23 @@ export interface DatabaseProbe {
  * handed to it is borrowed from, and one whose connections are all lent out is `degraded`, code `POOL_BUSY`, not down.
  */
 export class DatabaseHealthChecker implements HealthChecker {
+  /** By default the kind of database. */
+  readonly name: string;
   readonly kind = 'dependency';
   readonly #probe: DatabaseProbe;
 
-  constructor(target: DatabaseTarget, options: DatabaseCheckerOptions = {}) {
+  constructor(target: DatabaseTarget, options?: DatabaseCheckerOptions);
+  constructor(name: string, target: DatabaseTarget, options?: DatabaseCheckerOptions);
+  constructor(...args: readonly unknown[]) {
+    const named = isNameBefore(args[0], args[1]) && !isPlainOptions(args[1]);
+    const [name, target, given] = named ? args : [undefined, ...args];
+    const options = (given ?? {}) as DatabaseCheckerOptions;
     const required: unknown = options.require ?? 'writable';
     if (required !== 'writable' && required !== 'readable') {
       throw new InvalidOptionError('require', "must be 'writable' or 'readable'");
     }
     this.#probe = probeOf(target, options);
+    this.name = (name as string | undefined) ?? this.#probe.database;
   }
 
   check(context: CheckContext): Promise<CheckResult> {
@@ -45,6 +55,10 @@ export class DatabaseHealthChecker implements HealthChecker {
   close(): Promise<void> {
     return this.#probe.close();
   }
+}
+
+function isPlainOptions(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && Object.getPrototypeOf(value) === Object.prototype;
 }
 
 function probeOf(target: unknown, options: DatabaseCheckerOptions): DatabaseProbe {

@@ -16,14 +16,19 @@ export interface DnsCheckerOptions {
  * needs too, and cannot be cancelled.
  */
 export class DnsHealthChecker implements HealthChecker {
+  readonly name: string;
   readonly kind = 'dependency';
-  readonly #name: string;
+  readonly #host: string;
   readonly #options: DnsCheckerOptions;
 
-  constructor(name: string, options: DnsCheckerOptions = {}) {
-    if (typeof name !== 'string' || name === '') throw new InvalidOptionError('name', 'must be a host name');
-    this.#name = name;
-    this.#options = options;
+  constructor(host: string, options?: DnsCheckerOptions);
+  constructor(name: string, host: string, options?: DnsCheckerOptions);
+  constructor(...args: readonly unknown[]) {
+    const [name, host, options] = typeof args[1] === 'string' ? args : ['dns', ...args];
+    if (typeof host !== 'string' || host === '') throw new InvalidOptionError('host', 'must be a host name');
+    this.name = name as string;
+    this.#host = host;
+    this.#options = options ?? {};
   }
 
   async check({ signal, timeoutMs, phase }: CheckContext): Promise<CheckOutcome> {
@@ -33,7 +38,7 @@ export class DnsHealthChecker implements HealthChecker {
     signal.addEventListener('abort', cancel, { once: true });
     try {
       phase('resolve');
-      const records = await resolver.resolve(this.#name, this.#options.recordType ?? 'A');
+      const records = await resolver.resolve(this.#host, this.#options.recordType ?? 'A');
       const count = Array.isArray(records) ? records.length : 1;
       return count > 0
         ? { status: 'healthy', observed: { records: count } }

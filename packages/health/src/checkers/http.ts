@@ -1,6 +1,9 @@
-import { InvalidOptionError } from '@xiaoke/core';
+import { InvalidOptionError, toMilliseconds, type Duration } from '@xiaoke/core';
 import type { CheckOutcome } from '../check-result.ts';
 import type { CheckContext, HealthChecker } from '../checker.ts';
+import { isNameBefore } from './naming.ts';
+import { networkFailure } from './network-failure.ts';
+import { CertificateWatch, type CertificateLimits } from './tls.ts';
 
 /** How an endpoint is asked and what a good answer is. */
 export interface HttpCheckerOptions {
@@ -14,38 +17,96 @@ export interface HttpCheckerOptions {
   readonly expectedBody?: (text: string) => boolean;
   /** Bytes of a body that are read at most; a longer one is `BODY_TOO_LARGE`. @default 65536 */
   readonly maxBodyBytes?: number;
-  /** Whether redirects are followed; otherwise one is `REDIRECTED`, since a login page is no health. @default false */
-  readonly followRedirects?: boolean;
+  /**
+   * How many redirects are followed, `true` meaning five; one more is `TOO_MANY_REDIRECTS`. Without it a redirect is
+   * `REDIRECTED`, since a login page is no health. Your headers are not sent to another origin.
+   *
+   * @default false
+   */
+  readonly followRedirects?: boolean | number;
+  /** An answer that takes longer is `degraded`, code `SLOW`. */
+  readonly degradedAfter?: Duration;
+  /** Looks at the certificate too, about once an hour; `true` means the limits of {@link CertificateLimits}. */
+  readonly certificate?: boolean | CertificateLimits;
   /** @default the global fetch */
   readonly fetch?: typeof fetch;
 }
 
+const REDIRECTS = 5;
+const MAX_BODY = 65_536;
+
 /** Asks an HTTP endpoint. The deadline covers the body too, and every answer is read or cancelled. */
 export class HttpHealthChecker implements HealthChecker {
+  readonly name: string;
   readonly kind = 'dependency';
   readonly #url: URL;
   readonly #options: HttpCheckerOptions;
   readonly #expected: (status: number) => boolean;
+  readonly #redirects: number;
+  readonly #degradedMs: number;
+  readonly #certificate: CertificateWatch | undefined;
 
-  constructor(url: string | URL, options: HttpCheckerOptions = {}) {
-    this.#url = parseUrl(url);
+  constructor(url: string | URL, options?: HttpCheckerOptions);
+  constructor(name: string, url: string | URL, options?: HttpCheckerOptions);
+  constructor(...args: readonly unknown[]) {
+    const named = isNameBefore(args[0], args[1]) && (typeof args[1] === 'string' || args[1] instanceof URL);
+    const [name, url, given] = named ? args : ['http', ...args];
+    const options = (given ?? {}) as HttpCheckerOptions;
+    this.name = name as string;
+    this.#url = parseUrl(url as string | URL);
     this.#options = options;
     this.#expected = expectation(options.expectedStatus);
+    this.#redirects = redirectLimit(options.followRedirects);
+    this.#degradedMs =
+      options.degradedAfter === undefined ? Infinity : toMilliseconds(options.degradedAfter, 'degradedAfter');
+    this.#certificate = certificateWatch(this.#url, options.certificate);
+    bodyLimit(options.maxBodyBytes);
   }
 
   async check({ signal, phase }: CheckContext): Promise<CheckOutcome> {
-    const { method = 'GET', headers = {}, body, followRedirects = false, fetch: ask = fetch } = this.#options;
-    phase('connect');
-    const init = {
-      method,
-      headers: { ...headers },
-      redirect: followRedirects ? 'follow' : 'manual',
-      signal,
-    } as const;
-    const response = await ask(this.#url, body === undefined ? init : { ...init, body: body as string });
-    phase('body');
-    const outcome = await this.#judge(response);
-    return { ...outcome, observed: { httpStatus: response.status } };
+    const start = performance.now();
+    try {
+      const { outcome, status } = await this.#ask(signal, phase);
+      const observed = { httpStatus: status };
+      if (outcome.status !== 'healthy') return { ...outcome, observed };
+      const certificate = await this.#certificate?.look({ signal, phase });
+      if (certificate !== undefined && certificate.status !== 'healthy') {
+        return { ...certificate, observed: { ...observed, ...certificate.observed } };
+      }
+      return performance.now() - start > this.#degradedMs
+        ? { status: 'degraded', code: 'SLOW', observed }
+        : { status: 'healthy', observed: { ...observed, ...certificate?.observed } };
+    } catch (error) {
+      return networkFailure(error);
+    }
+  }
+
+  async #ask(
+    signal: AbortSignal,
+    phase: CheckContext['phase'],
+  ): Promise<{ readonly outcome: CheckOutcome; readonly status: number }> {
+    let url = this.#url;
+    for (let hop = 0; ; hop += 1) {
+      phase('connect');
+      const response = await this.#request(url, signal);
+      const next = this.#redirects > 0 ? redirectOf(response, url) : undefined;
+      if (next === undefined) {
+        phase('body');
+        return { outcome: await this.#judge(response), status: response.status };
+      }
+      await discard(response);
+      if (hop >= this.#redirects)
+        return { outcome: { status: 'unhealthy', code: 'TOO_MANY_REDIRECTS' }, status: response.status };
+      url = next;
+    }
+  }
+
+  async #request(url: URL, signal: AbortSignal): Promise<Response> {
+    const { method = 'GET', headers = {}, body, fetch: ask = fetch } = this.#options;
+    // What stands in the headers was meant for one server; a redirect may lead to somebody else's.
+    const trusted = url.origin === this.#url.origin;
+    const init = { method, headers: trusted ? { ...headers } : {}, redirect: 'manual', signal } as const;
+    return await ask(url, body === undefined || !trusted ? init : { ...init, body: body as string });
   }
 
   async #judge(response: Response): Promise<CheckOutcome> {
@@ -55,16 +116,28 @@ export class HttpHealthChecker implements HealthChecker {
         return { status: 'unhealthy', code: redirected ? 'REDIRECTED' : 'UNEXPECTED_STATUS' };
       }
       if (this.#options.expectedBody === undefined) return { status: 'healthy' };
-      const text = await readText(response, this.#options.maxBodyBytes ?? 65_536);
+      const text = await readText(response, bodyLimit(this.#options.maxBodyBytes));
       if (text === undefined) return { status: 'unhealthy', code: 'BODY_TOO_LARGE' };
       return this.#options.expectedBody(text)
         ? { status: 'healthy' }
         : { status: 'unhealthy', code: 'UNEXPECTED_BODY' };
     } finally {
-      // A body that nobody reads keeps its socket.
-      if (!response.bodyUsed) await response.body?.cancel().catch(() => {});
+      await discard(response);
     }
   }
+}
+
+/** A body that nobody reads keeps its socket. */
+async function discard(response: Response): Promise<void> {
+  if (!response.bodyUsed) await response.body?.cancel().catch(() => {});
+}
+
+function redirectOf(response: Response, from: URL): URL | undefined {
+  if (response.status < 300 || response.status >= 400) return undefined;
+  const location = response.headers.get('location');
+  if (location === null || !URL.canParse(location, from.href)) return undefined;
+  const next = new URL(location, from);
+  return next.protocol === 'http:' || next.protocol === 'https:' ? next : undefined;
 }
 
 async function readText(response: Response, limit: number): Promise<string | undefined> {
@@ -92,6 +165,27 @@ function parseUrl(url: string | URL): URL {
     throw new InvalidOptionError('url', 'must begin with http:// or https://');
   }
   return parsed;
+}
+
+function redirectLimit(follow: boolean | number = false): number {
+  if (typeof follow === 'boolean') return follow ? REDIRECTS : 0;
+  if (Number.isInteger(follow) && follow >= 0 && follow <= 20) return follow;
+  throw new InvalidOptionError('followRedirects', 'must be true, false or a whole number up to 20');
+}
+
+function bodyLimit(limit = MAX_BODY): number {
+  if (Number.isSafeInteger(limit) && limit > 0) return limit;
+  throw new InvalidOptionError('maxBodyBytes', 'must be a whole number above 0');
+}
+
+function certificateWatch(
+  url: URL,
+  limits: HttpCheckerOptions['certificate'] = false,
+): CertificateWatch | undefined {
+  if (limits === false) return undefined;
+  if (url.protocol !== 'https:') throw new InvalidOptionError('certificate', 'needs an https:// URL');
+  const target = { host: url.hostname.replaceAll(/[[\]]/g, ''), port: Number(url.port || 443) };
+  return new CertificateWatch(target, limits === true ? {} : limits);
 }
 
 function expectation(expected: HttpCheckerOptions['expectedStatus']): (status: number) => boolean {

@@ -31,6 +31,7 @@ const AUTH: ReadonlySet<unknown> = new Set([
 
 /** Looks at MySQL or MariaDB. */
 export class MysqlProbe implements DatabaseProbe {
+  readonly database = 'mysql';
   readonly #target: string | MysqlPoolLike;
   readonly #options: DatabaseCheckerOptions;
   #own: MysqlConnectionLike | undefined;

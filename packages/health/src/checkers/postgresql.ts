@@ -36,6 +36,7 @@ const AUTH: ReadonlySet<unknown> = new Set(['28P01', '28000', '3D000']);
 
 /** Looks at PostgreSQL. */
 export class PostgresProbe implements DatabaseProbe {
+  readonly database = 'postgresql';
   readonly #target: string | PostgresPoolLike;
   readonly #options: DatabaseCheckerOptions;
   #own: OwnClient | undefined;

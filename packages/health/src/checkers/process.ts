@@ -12,12 +12,22 @@ export interface ShareLimits {
 
 /** Looks how full a file system is. */
 export class DiskHealthChecker implements HealthChecker {
+  readonly name: string;
   readonly kind = 'process';
   readonly #path: string;
   readonly #limits: Required<ShareLimits>;
 
   /** @param limits - shares of the space in use. @default 0.85 and 0.95 */
-  constructor(path: string, limits: ShareLimits = {}) {
+  constructor(path: string, limits?: ShareLimits);
+  constructor(name: string, path: string, limits?: ShareLimits);
+  constructor(options: ShareLimits & { readonly path: string });
+  constructor(name: string, options: ShareLimits & { readonly path: string });
+  constructor(...args: readonly unknown[]) {
+    const named = typeof args[1] === 'string' || isWithPath(args[1]);
+    const [name, first, second] = named ? args : ['disk', ...args];
+    const path: unknown = isWithPath(first) ? first.path : first;
+    const limits = (isWithPath(first) ? first : (second ?? {})) as ShareLimits;
+    this.name = name as string;
     if (typeof path !== 'string' || path === '') throw new InvalidOptionError('path', 'must be a path');
     this.#path = path;
     this.#limits = resolveLimits(limits, 0.85, 0.95);
@@ -30,14 +40,30 @@ export class DiskHealthChecker implements HealthChecker {
   }
 }
 
+function isWithPath(value: unknown): value is { readonly path: unknown } {
+  return typeof value === 'object' && value !== null && 'path' in value;
+}
+
+/** How much memory is how much. */
+export interface MemoryCheckerOptions extends ShareLimits {
+  /** @default the limit of the container */
+  readonly limitBytes?: number;
+}
+
 /** Looks how near the process is to its memory limit, by its resident size: the limit is the container's. */
 export class MemoryHealthChecker implements HealthChecker {
+  readonly name: string;
   readonly kind = 'process';
   readonly #limits: Required<ShareLimits>;
   readonly #limitBytes: number | undefined;
 
   /** @param options - shares of the limit. @default 0.85 and 0.95; `limitBytes` is the container's */
-  constructor(options: ShareLimits & { readonly limitBytes?: number } = {}) {
+  constructor(options?: MemoryCheckerOptions);
+  constructor(name: string, options?: MemoryCheckerOptions);
+  constructor(...args: readonly unknown[]) {
+    const [name, given] = typeof args[0] === 'string' ? args : ['memory', args[0]];
+    const options = (given ?? {}) as MemoryCheckerOptions;
+    this.name = name as string;
     this.#limits = resolveLimits(options, 0.85, 0.95);
     this.#limitBytes = options.limitBytes;
   }
@@ -51,14 +77,28 @@ export class MemoryHealthChecker implements HealthChecker {
   }
 }
 
+/** From when the event loop is too late. */
+export interface EventLoopCheckerOptions {
+  /** @default 200 */
+  readonly degraded?: Duration;
+  /** @default 2000 */
+  readonly unhealthy?: Duration;
+}
+
 /** Looks how late the event loop is, at the 99th percentile since the last look. */
 export class EventLoopHealthChecker implements HealthChecker {
+  readonly name: string;
   readonly kind = 'process';
   readonly #degradedMs: number;
   readonly #unhealthyMs: number;
   #delays: IntervalHistogram | undefined;
 
-  constructor(options: { readonly degraded?: Duration; readonly unhealthy?: Duration } = {}) {
+  constructor(options?: EventLoopCheckerOptions);
+  constructor(name: string, options?: EventLoopCheckerOptions);
+  constructor(...args: readonly unknown[]) {
+    const [name, given] = typeof args[0] === 'string' ? args : ['event-loop', args[0]];
+    const options = (given ?? {}) as EventLoopCheckerOptions;
+    this.name = name as string;
     this.#degradedMs = toMilliseconds(options.degraded ?? 200, 'degraded');
     this.#unhealthyMs = toMilliseconds(options.unhealthy ?? 2_000, 'unhealthy', { min: this.#degradedMs });
   }
@@ -83,14 +123,26 @@ export class EventLoopHealthChecker implements HealthChecker {
   }
 }
 
+/** How often a heartbeat must come. */
+export interface HeartbeatCheckerOptions {
+  readonly ttl: Duration;
+  readonly clock?: Clock;
+}
+
 /** Something that must report that it lives: unhealthy when it has not called `beat()` for `ttl`. */
 export class HeartbeatHealthChecker implements HealthChecker {
+  readonly name: string;
   readonly kind = 'process';
   readonly #ttlMs: number;
   readonly #clock: Clock;
   #last: number | undefined;
 
-  constructor(options: { readonly ttl: Duration; readonly clock?: Clock }) {
+  constructor(options: HeartbeatCheckerOptions);
+  constructor(name: string, options: HeartbeatCheckerOptions);
+  constructor(...args: readonly unknown[]) {
+    const [name, given] = typeof args[0] === 'string' ? args : ['heartbeat', args[0]];
+    const options = (given ?? {}) as HeartbeatCheckerOptions;
+    this.name = name as string;
     this.#ttlMs = toMilliseconds(options.ttl, 'ttl', { min: 1 });
     this.#clock = options.clock ?? systemClock;
   }
@@ -112,11 +164,16 @@ export class HeartbeatHealthChecker implements HealthChecker {
 
 /** A status that code sets, such as that of a warm-up. */
 export class ManualHealthChecker implements HealthChecker {
+  readonly name: string;
   readonly kind = 'process';
   #outcome: CheckOutcome;
 
-  constructor(initial: CheckOutcome = { status: 'unknown', code: 'NOT_SET' }) {
-    this.#outcome = initial;
+  constructor(initial?: CheckOutcome);
+  constructor(name: string, initial?: CheckOutcome);
+  constructor(...args: readonly unknown[]) {
+    const [name, initial] = typeof args[0] === 'string' ? args : ['manual', args[0]];
+    this.name = name as string;
+    this.#outcome = (initial as CheckOutcome | undefined) ?? { status: 'unknown', code: 'NOT_SET' };
   }
 
   set(status: CheckOutcome['status'], code?: string): void {

@@ -1,6 +1,7 @@
 import { InvalidOptionError } from '@xiaoke/core';
 import type { CheckOutcome } from '../check-result.ts';
 import type { CheckContext, HealthChecker } from '../checker.ts';
+import { isNameBefore } from './naming.ts';
 import { DRIVER_MISSING, driverFailure, isMissingModule } from './driver.ts';
 
 /** The part of an amqplib connection that is used. */
@@ -20,13 +21,19 @@ const AUTH: ReadonlySet<unknown> = new Set([403, 'ACCESS_REFUSED']);
  * the broker has blocked (memory or disk alarm) is degraded, code `ALARM`: it takes no messages.
  */
 export class RabbitMqHealthChecker implements HealthChecker {
+  readonly name: string;
   readonly kind = 'dependency';
   readonly #target: string | AmqpConnectionLike;
   #own: AmqpConnectionLike | undefined;
   #socket: { destroy(): void } | undefined;
   #blocked = false;
 
-  constructor(target: string | AmqpConnectionLike) {
+  constructor(target: string | AmqpConnectionLike);
+  constructor(name: string, target: string | AmqpConnectionLike);
+  constructor(...args: readonly unknown[]) {
+    const [name, given] = isNameBefore(args[0], args[1]) ? args : ['rabbitmq', args[0]];
+    const target = given as string | AmqpConnectionLike;
+    this.name = name as string;
     if (typeof target === 'string' && !/^amqps?:\/\//.test(target)) {
       throw new InvalidOptionError('target', 'must begin with amqp:// or amqps://');
     }

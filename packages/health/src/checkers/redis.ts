@@ -2,6 +2,7 @@ import { InvalidOptionError, type RedisOption } from '@xiaoke/core';
 import { openRedis, type RedisConnection, type RedisLike } from '@xiaoke/core/redis';
 import type { CheckOutcome } from '../check-result.ts';
 import type { CheckContext, HealthChecker } from '../checker.ts';
+import { isNameBefore } from './naming.ts';
 
 /** A URL, ioredis options, or a client or Cluster of yours, of which a connection of the check's own is made. */
 export type RedisTarget = RedisOption;
@@ -19,13 +20,18 @@ export interface RedisCheckerOptions {
  * INFO; where the ACL allows PING only, PING has to do.
  */
 export class RedisHealthChecker implements HealthChecker {
+  readonly name: string;
   readonly kind = 'dependency';
   readonly #target: RedisTarget;
   readonly #options: RedisCheckerOptions;
   #connection: Promise<RedisConnection> | undefined;
   #client: RedisLike | undefined;
 
-  constructor(target: RedisTarget, options: RedisCheckerOptions = {}) {
+  constructor(target: RedisTarget, options?: RedisCheckerOptions);
+  constructor(name: string, target: RedisTarget, options?: RedisCheckerOptions);
+  constructor(...args: readonly unknown[]) {
+    const [name, target, given] = isNameBefore(args[0], args[1]) ? args : ['redis', ...args];
+    const options = (given ?? {}) as RedisCheckerOptions;
     const required: unknown = options.require ?? 'writable';
     if (required !== 'writable' && required !== 'readable') {
       throw new InvalidOptionError('require', "must be 'writable' or 'readable'");
@@ -33,7 +39,8 @@ export class RedisHealthChecker implements HealthChecker {
     if (typeof target === 'string' && !/^rediss?:\/\/\S+$/.test(target)) {
       throw new InvalidOptionError('target', 'must begin with redis:// or rediss://');
     }
-    this.#target = target;
+    this.name = name as string;
+    this.#target = target as RedisTarget;
     this.#options = options;
   }
 

@@ -11,11 +11,16 @@ export interface TcpTarget {
 
 /** Looks whether something accepts connections. */
 export class TcpHealthChecker implements HealthChecker {
+  readonly name: string;
   readonly kind = 'dependency';
   readonly #target: TcpTarget;
 
-  constructor(target: TcpTarget) {
-    const { host, port } = target;
+  constructor(target: TcpTarget);
+  constructor(name: string, target: TcpTarget);
+  constructor(...args: readonly unknown[]) {
+    const [name, target] = typeof args[0] === 'string' ? args : ['tcp', args[0]];
+    const { host, port } = (target ?? {}) as TcpTarget;
+    this.name = name as string;
     if (typeof host !== 'string' || host === '')
       throw new InvalidOptionError('host', 'must be a host name or address');
     if (!Number.isInteger(port) || port < 1 || port > 65_535)
