@@ -12,6 +12,7 @@ import {
   type ChunkStorage,
   type NewChunk,
 } from '@xiaoke/metrics/store';
+import { chunkStorageContract } from '@xiaoke/metrics/testing';
 import { decodeChunk, encodeChunk } from '../src/store/chunk-codec.ts';
 
 const directories: string[] = [];
@@ -27,7 +28,6 @@ afterEach(() => {
 const shared = await sharedRedis();
 let namespaces = 0;
 
-const DAY = 86_400_000;
 function chunk(start: number, series = 'a', step = 10_000): NewChunk {
   const column = Array.from({ length: 120 }, (_, i) => start + i);
   const payload = encodeChunk({ flags: column.map(() => 1), base: 0, columns: [column] });
@@ -50,61 +50,8 @@ const BACKENDS: Readonly<Record<string, Make>> = {
 };
 
 describe.each(Object.entries(BACKENDS))('the %s storage', (_name, make) => {
-  test('gives back what it acknowledged', async () => {
-    const { storage } = make();
-    await storage.open();
-    const chunks = [chunk(0), chunk(120), chunk(0, 'b'), chunk(DAY / 10_000)];
-    const handles = await storage.write(chunks);
-    const read = await storage.read([...handles].reverse());
-    expect(read.map((payload) => Buffer.from(payload ?? []))).toEqual(
-      chunks.map(({ payload }) => Buffer.from(payload)).reverse(),
-    );
-    expect(storage.bytes).toBeGreaterThanOrEqual(
-      chunks.reduce((sum, { payload }) => sum + payload.length, 0),
-    );
-    await storage.close();
-  });
-
-  test('lets go of what is older than a time, tier by tier, and of the oldest', async () => {
-    const { storage } = make();
-    await storage.open();
-    const perDay = DAY / 10_000;
-    const handles = await storage.write(
-      [0, 1, 2].flatMap((day) => [chunk(day * perDay), chunk(day * 1_440, 'a', 60_000)]),
-    );
-    await storage.dropBefore(10_000, DAY);
-    expect(handles.map(({ dropped }) => dropped)).toEqual([true, false, false, false, false, false]);
-    const before = storage.bytes;
-    expect(await storage.dropOldest()).toBe(true);
-    expect(storage.bytes).toBeLessThan(before);
-    expect(handles[1]?.dropped).toBe(true);
-    expect((await storage.read(handles))[0]).toBeUndefined();
-    while (await storage.dropOldest());
-    expect(storage.bytes).toBe(0);
-    await storage.close();
-  });
-
-  test('has everything again after it was opened anew, heads included, once', async () => {
-    const { storage, again } = make();
-    if (again === undefined) return;
-    await storage.open();
-    await storage.write([chunk(0), chunk(120)]);
-    await storage.saveHeads([chunk(0), chunk(240), chunk(0, 'z', 60_000)]);
-    await storage.close();
-    for (let turn = 0; turn < 2; turn++) {
-      const next = again();
-      const stored = await next.open();
-      const found = stored.map(({ labels, kind, step, start }) => [labels['series'], kind, step, start]);
-      expect(found.sort((a, b) => (String(a) < String(b) ? -1 : 1))).toEqual([
-        ['a', 'counter', 10_000, 0],
-        ['a', 'counter', 10_000, 120],
-        ['a', 'counter', 10_000, 240],
-        ['z', 'counter', 60_000, 0],
-      ]);
-      const [payload] = await next.read(stored.slice(0, 1).map(({ handle }) => handle));
-      expect(decodeChunk(payload ?? new Uint8Array()).columns[0]).toHaveLength(120);
-      await next.close();
-    }
+  test.each(chunkStorageContract(make))('$name', async ({ run }) => {
+    await run();
   });
 
   test('a store answers the same after it was closed and opened', async () => {
