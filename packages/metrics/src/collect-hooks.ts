@@ -23,6 +23,8 @@ export interface CollectEntry extends CollectHook {
 export class CollectHooks {
   readonly #entries: Set<CollectEntry>;
   readonly #own = new Set<CollectEntry>();
+  /** What `guard` runs now, by name. */
+  readonly #guarded = new Map<string, Promise<unknown>>();
   readonly #timeout: number;
   readonly #clock: Clock;
   readonly #logger: Logger;
@@ -63,14 +65,26 @@ export class CollectHooks {
     await Promise.all(entries.map((entry) => this.#run(entry)));
   }
 
-  /** Bounds and isolates other work of a scrape in the same way; `undefined` when it failed. */
-  async guard<T>(name: string, work: () => T | PromiseLike<T>): Promise<T | undefined> {
+  /**
+   * Bounds and isolates other work of a scrape in the same way; `undefined` when it failed. Work of the same name that
+   * still hangs is waited for again rather than started again, so that scrapes do not pile it up.
+   */
+  async guard(name: string, work: () => unknown): Promise<unknown> {
     try {
-      return await withTimeout(Promise.resolve(work()), this.#timeout, `collecting ${name}`, { ref: false });
+      const running = this.#guarded.get(name) ?? this.#begin(name, work);
+      return await withTimeout(running, this.#timeout, `collecting ${name}`, { ref: false });
     } catch (error) {
       this.#report(name, error);
       return undefined;
     }
+  }
+
+  #begin(name: string, work: () => unknown): Promise<unknown> {
+    const running = Promise.resolve(work());
+    const done = (): void => void this.#guarded.delete(name);
+    this.#guarded.set(name, running);
+    running.then(done, done);
+    return running;
   }
 
   /** Forgets the hooks that were added through this object. */

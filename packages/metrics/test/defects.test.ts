@@ -162,11 +162,15 @@ describe('what prom-client gets wrong', () => {
   test('one collector that hangs costs a scrape its limit, and everybody else nothing', async () => {
     const registry = stock();
     new promClient.Counter({ name: 'fine_total', help: 'h', registers: [registry] }).inc();
+    let started = 0;
     const hanging = new promClient.Gauge({
       name: 'hangs',
       help: 'h',
       registers: [registry],
-      collect: () => new Promise<void>(() => {}),
+      collect: () => {
+        started += 1;
+        return new Promise<void>(() => {});
+      },
     });
     expect(hanging).toBeDefined();
     const waited = Promise.race([
@@ -181,6 +185,10 @@ describe('what prom-client gets wrong', () => {
     expect(await lines(metrics, 'fine_total')).toEqual(['fine_total 1']);
     // Both hang side by side: the limit counts once.
     expect(performance.now() - before).toBeLessThan(1_000);
+    // However often it is scraped, one of it hangs and not more.
+    const begun = started;
+    for (let i = 0; i < 3; i++) await metrics.metrics();
+    expect(started).toBe(begun);
   });
 
   test('every garbage collection of a burst is counted', async () => {

@@ -1,8 +1,16 @@
+import { mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, describe, expect, test } from 'vitest';
 import { FakeClock, recordingLogger, trackLeaks } from '@xiaoke/core/testing';
 import { createMetricsCollector } from '@xiaoke/metrics';
-import { createTimeSeriesStore, memoryStorage, type TimeSeriesStore } from '@xiaoke/metrics/store';
+import {
+  createTimeSeriesStore,
+  fileStorage,
+  memoryStorage,
+  type TimeSeriesStore,
+} from '@xiaoke/metrics/store';
 import { decodeChunk, encodeChunk } from '../src/store/chunk-codec.ts';
 
 const MINUTE = 60_000;
@@ -201,6 +209,51 @@ describe('tiers', () => {
     expect(clock.now() - (oldest ?? 0)).toBeLessThan(3 * HOUR);
   });
 });
+
+test(
+  'files, chunks and series stay as many as retention asks for, ten times over',
+  { timeout: 60_000 },
+  async () => {
+    const clock = new FakeClock();
+    const directory = mkdtempSync(join(tmpdir(), 'retention-'));
+    const store = createTimeSeriesStore({
+      clock,
+      storage: fileStorage(directory, { segmentBytes: 20_000 }),
+      tiers: [
+        { step: '10s', keep: '20m' },
+        { step: '1m', keep: '1h' },
+      ],
+    });
+    const bytesOnDisk = (): number =>
+      readdirSync(directory, { recursive: true, encoding: 'utf8' })
+        .map((file) => statSync(join(directory, file)))
+        .reduce((sum, file) => sum + (file.isFile() ? file.size : 0), 0);
+    const sizes: { disk: number; bytes: number; series: number }[] = [];
+    // Ten hours for an hour of retention; the series themselves change every half hour.
+    for (let i = 0; i < 3_600; i++) {
+      await clock.advance(10_000);
+      const churn = String(Math.floor(i / 180));
+      const samples = Array.from({ length: 10 }, (_, n) => ({
+        labels: { __name__: 'g', n: String(n), churn },
+        value: Math.sin(i + n),
+        kind: 'gauge' as const,
+      }));
+      await store.append(clock.now(), samples);
+      if (i % 360 !== 359) continue;
+      await store.flush();
+      const { bytes, series } = store.stats();
+      sizes.push({ disk: bytesOnDisk(), bytes, series });
+    }
+    const [, , early] = sizes;
+    const late = sizes.at(-1);
+    if (early === undefined || late === undefined) throw new Error('nothing was measured');
+    expect(late.disk).toBeLessThan(early.disk * 1.5);
+    expect(late.bytes).toBeLessThan(early.bytes * 1.5);
+    expect(late.series).toBeLessThanOrEqual(60);
+    await store.close();
+    rmSync(directory, { recursive: true });
+  },
+);
 
 describe('attached collectors', () => {
   test('are sampled at every step with extra labels, and report the store itself', async () => {

@@ -26,7 +26,7 @@ export class Sampler {
   readonly #take: (slot: number, samples: readonly IncomingSample[]) => Promise<void>;
   #timer: Timer | undefined;
   #stopped = false;
-  /** What was read last, for `/metadata` and exemplars. */
+  /** What was read last, for `/metadata` and exemplars; of the samples only those that have one. */
   snapshot: readonly MetricSnapshot[] = [];
 
   constructor(options: {
@@ -58,15 +58,20 @@ export class Sampler {
   /** Samples now, for the slot that now lies in. */
   async sample(): Promise<void> {
     const slot = Math.floor(this.#clock.now() / this.#step);
-    this.snapshot = await this.#collector.snapshot();
+    const snapshot = await this.#collector.snapshot();
     const samples: IncomingSample[] = [];
     const slices = new TimeSlices(SLICE);
-    for (const metric of this.snapshot) {
+    for (const metric of snapshot) {
       for (const [i, one] of metric.samples.entries()) {
         samples.push(this.#incoming(metric, one));
         if (i % 200 === 199) await slices.turn();
       }
     }
+    this.snapshot = snapshot.map((metric) => ({
+      ...metric,
+      samples: metric.samples.filter(({ exemplar }) => exemplar !== undefined),
+      natives: [],
+    }));
     await this.#take(slot, samples);
   }
 
