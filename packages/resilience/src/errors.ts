@@ -1,4 +1,4 @@
-import { XiaokeError } from '@xiaoke/core';
+import { TimeoutError, XiaokeError } from '@xiaoke/core';
 
 /**
  * Why a call was refused here, before the dependency was asked:
@@ -48,6 +48,18 @@ export class RejectedError extends XiaokeError {
     this.policy = policy;
     this.retryAfterMs = retryAfterMs;
   }
+}
+
+/** Whether a policy refused. Most errors are none, and `instanceof`, which also knows other copies of a class, is dear. */
+export function isRejection(error: unknown): error is RejectedError {
+  return (
+    typeof error === 'object' && error !== null && 'retryAfterMs' in error && error instanceof RejectedError
+  );
+}
+
+/** Whether a timeout of this suite ended it; asked for every failure, see {@link isRejection}. */
+export function isTimeoutError(error: unknown): error is TimeoutError {
+  return typeof error === 'object' && error !== null && 'timeoutMs' in error && error instanceof TimeoutError;
 }
 
 /** The circuit is open, or half-open with its probes taken (`CIRCUIT_OPEN`), or held open by hand (`CIRCUIT_ISOLATED`). */

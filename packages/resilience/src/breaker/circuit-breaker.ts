@@ -1,9 +1,9 @@
-import { InvalidOptionError, TimeoutError } from '@xiaoke/core';
+import { InvalidOptionError } from '@xiaoke/core';
 import type { Part } from '../engine/compile.ts';
 import { BasePolicy, policyName, type Configurable, type Listenable, type Policy } from '../engine/policy.ts';
 import type { Scope } from '../engine/scope.ts';
 import { refuse, type REFUSED, type Stage } from '../engine/stage.ts';
-import { CircuitOpenError, withoutStack } from '../errors.ts';
+import { CircuitOpenError, isTimeoutError, withoutStack } from '../errors.ts';
 import { resolveBreakerOptions, type CircuitBreakerOptions } from './breaker-options.ts';
 import type { CircuitBreakerStats, CircuitState, CircuitTransition } from './breaker-stats.ts';
 import { Circuit } from './circuit.ts';
@@ -151,7 +151,7 @@ class CircuitBreaker extends BasePolicy<never, CircuitBreakerEvents> implements 
     const circuit = this.#circuit;
     const verdict = verdictOn(scope, circuit.options, this.clock);
     if (verdict === 'ignored') this.#ignored += 1;
-    else if (verdict === 'failure' && scope.settled instanceof TimeoutError) this.#timedOut += 1;
+    else if (verdict === 'failure' && isTimeoutError(scope.settled)) this.#timedOut += 1;
     circuit.record(token as number, verdict, scope.endedAt, scope.endedAt - scope.startedAt);
   }
 

@@ -58,7 +58,9 @@ export class Frame implements Runner {
       if (entering !== undefined)
         return entering.then(
           () => this.#first(passage),
-          (error: unknown) => rejected(this.#gaveUp(passage, scope, error)),
+          (error: unknown) => {
+            throw this.#gaveUp(passage, scope, error);
+          },
         );
     } catch (error) {
       return rejected(this.#gaveUp(passage, scope, error));
@@ -100,13 +102,22 @@ export class Frame implements Runner {
       if (entering !== undefined) work = entering.then(() => this.#invoke(attempt, operation));
       else if (attempt.refusal === undefined) work = this.#invoke(attempt, operation);
     } catch (error) {
-      return this.#failed(passage, attempt, error);
+      return (
+        this.#failed(passage, attempt, error) ?? rejected(this.#gaveUp(passage, attempt, attempt.settled))
+      );
     }
-    if (attempt.refusal !== undefined) return this.#failed(passage, attempt, attempt.refusal);
+    if (attempt.refusal !== undefined) {
+      const more = this.#failed(passage, attempt, attempt.refusal);
+      return more ?? rejected(this.#gaveUp(passage, attempt, attempt.settled));
+    }
     if (!(work instanceof Promise)) return Promise.resolve(this.#succeeded(passage, attempt, work));
     return work.then(
       (value: unknown) => this.#succeeded(passage, attempt, value),
-      (error: unknown) => this.#failed(passage, attempt, error),
+      (error: unknown) => {
+        const more = this.#failed(passage, attempt, error);
+        if (more !== undefined) return more;
+        throw this.#gaveUp(passage, attempt, attempt.settled);
+      },
     );
   }
 
@@ -129,13 +140,13 @@ export class Frame implements Runner {
     return value;
   }
 
-  #failed(passage: Passage, attempt: Attempt, error: unknown): Promise<unknown> {
+  /** Settles a failed attempt; gives what comes of further ones, or nothing when there are none. */
+  #failed(passage: Passage, attempt: Attempt, error: unknown): Promise<unknown> | undefined {
     const { retry, inner, clock } = this.#parts;
     fail(inner, attempt, error, clock.monotonic());
-    if (retry !== undefined && retry.wantsMore(attempt, passage.scope, passage.begun))
-      return this.#recover(retry, passage, attempt);
-    // Handed on and not thrown: throwing is most of what a refusal costs.
-    return rejected(this.#gaveUp(passage, attempt, attempt.settled));
+    return retry !== undefined && retry.wantsMore(attempt, passage.scope, passage.begun)
+      ? this.#recover(retry, passage, attempt)
+      : undefined;
   }
 
   async #recover(retry: RetryEngine, passage: Passage, first: Attempt): Promise<unknown> {
@@ -188,8 +199,8 @@ function race(attempt: Attempt, work: PromiseLike<unknown>): Promise<unknown> {
 const RESOLVED = Promise.resolve();
 
 /**
- * A promise that is about to be rejected. One that is rejected before its caller could look at it is reported to the process
- * as unhandled and then taken back, which costs more than everything else about a refusal.
+ * A promise that is about to be rejected, for refusals. One that is rejected before its caller could look at it is reported
+ * to the process as unhandled and then taken back, which costs more than everything else about them, as does throwing.
  */
 function rejected(error: unknown): Promise<never> {
   return new Promise((_resolve, reject) => {

@@ -1,5 +1,5 @@
 import { systemClock, type Clock } from '@xiaoke/core';
-import { RejectedError } from '../errors.ts';
+import { isRejection, type RejectedError } from '../errors.ts';
 import type { Outcome, Scope } from './scope.ts';
 
 /** What `enter` returns when it has left its error in `scope.refusal`: as good as throwing it, at a tenth of the cost. */
@@ -105,7 +105,7 @@ export function failScope(scope: Scope, error: unknown, endedAt: number): unknow
 function outcomeOf(scope: Scope, error: unknown): Outcome {
   if (scope.cause === 'caller') return 'cancelled';
   if (scope.cause === 'limit') return 'failure';
-  return error instanceof RejectedError ? 'rejected' : 'failure';
+  return isRejection(error) ? 'rejected' : 'failure';
 }
 
 /** The clock that all of `clocks` are, or `undefined` when they differ. */
