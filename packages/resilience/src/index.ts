@@ -30,6 +30,7 @@ export {
   type OperationContext,
 } from './engine/context.ts';
 export type { CallCounts } from './engine/call-meter.ts';
+export type { CallMessage, RetryMessage, TransitionMessage } from './engine/channels.ts';
 export type {
   Configurable,
   Listenable,

@@ -1,4 +1,5 @@
 import { InvalidOptionError } from '@xiaoke/core';
+import { transitionChannel } from '../engine/channels.ts';
 import type { Part } from '../engine/compile.ts';
 import { BasePolicy, policyName, type Configurable, type Listenable, type Policy } from '../engine/policy.ts';
 import type { Scope } from '../engine/scope.ts';
@@ -182,6 +183,7 @@ class CircuitBreaker extends BasePolicy<never, CircuitBreakerEvents> implements 
   }
 
   #announce(transition: CircuitTransition): void {
+    if (transitionChannel.hasSubscribers) transitionChannel.publish(transition);
     this.emit('transition', transition);
     this.emit(EVENT_OF[transition.to], transition);
   }

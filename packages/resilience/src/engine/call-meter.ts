@@ -1,3 +1,4 @@
+import { callChannel, type CallMessage } from './channels.ts';
 import { LatencyHistogram } from './latency-histogram.ts';
 import type { Outcome, Scope } from './scope.ts';
 
@@ -22,9 +23,11 @@ export class CallMeter {
   readonly #counts: Record<Outcome, number> = { success: 0, failure: 0, cancelled: 0, rejected: 0 };
   readonly #rejectedBy = new Map<string, number>();
   readonly #latency = new LatencyHistogram();
+  readonly #pipeline: string;
   readonly #onCall: ((outcome: Outcome, durationMs: number) => void) | undefined;
 
-  constructor(onCall?: (outcome: Outcome, durationMs: number) => void) {
+  constructor(pipeline: string, onCall?: (outcome: Outcome, durationMs: number) => void) {
+    this.#pipeline = pipeline;
     this.#onCall = onCall;
   }
 
@@ -33,6 +36,7 @@ export class CallMeter {
     this.#counts[outcome] += 1;
     if (outcome === 'rejected') this.#countRejection(settled);
     else this.#latency.record(endedAt - begun);
+    if (callChannel.hasSubscribers) this.#publish(scope, begun);
     if (this.#onCall !== undefined) this.#tell(this.#onCall, outcome, endedAt - begun);
   }
 
@@ -49,6 +53,16 @@ export class CallMeter {
     };
   }
 
+  #publish({ outcome, endedAt, settled }: Scope, begun: number): void {
+    const code = outcome === 'rejected' ? codeOf(settled) : undefined;
+    callChannel.publish({
+      pipeline: this.#pipeline,
+      outcome,
+      durationMs: endedAt - begun,
+      code,
+    } satisfies CallMessage);
+  }
+
   #tell(onCall: (outcome: Outcome, durationMs: number) => void, outcome: Outcome, durationMs: number): void {
     try {
       onCall(outcome, durationMs);
@@ -58,8 +72,11 @@ export class CallMeter {
   }
 
   #countRejection(error: unknown): void {
-    const code =
-      typeof error === 'object' && error !== null && 'code' in error ? String(error.code) : 'UNKNOWN';
+    const code = codeOf(error);
     this.#rejectedBy.set(code, (this.#rejectedBy.get(code) ?? 0) + 1);
   }
+}
+
+function codeOf(error: unknown): string {
+  return typeof error === 'object' && error !== null && 'code' in error ? String(error.code) : 'UNKNOWN';
 }

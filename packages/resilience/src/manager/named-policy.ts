@@ -34,7 +34,7 @@ export class NamedPolicy extends BasePolicy<never, object> {
   constructor(name: string, definition: PolicyDefinition, surroundings: Surroundings, onCall?: CallListener) {
     super(name, surroundings.clock);
     this.#surroundings = surroundings;
-    this.#meter = new CallMeter(onCall);
+    this.#meter = new CallMeter(name, onCall);
     this.#definition = definition;
     this.#parts = buildParts(name, definition, surroundings);
     this.#current = this.#assemble();

@@ -64,7 +64,8 @@ export function pipeline(...args: readonly (Policy<unknown> | PipelineOptions)[]
   });
   const options = named ? first : {};
   checkObject('', options, ['name', 'onCall']);
-  return new PolicyPipeline(options.name, policies, new CallMeter(options.onCall));
+  const name = policyName('pipeline', options.name);
+  return new PolicyPipeline(name, policies, new CallMeter(name, options.onCall));
 }
 
 /** A pipeline whose counts may outlive it. */
@@ -73,9 +74,9 @@ export class PolicyPipeline extends BasePolicy<unknown, object> implements Pipel
   readonly policies: readonly Policy<unknown>[];
   readonly #meter: CallMeter;
 
-  constructor(name: string | undefined, policies: readonly Policy<unknown>[], meter: CallMeter) {
+  constructor(name: string, policies: readonly Policy<unknown>[], meter: CallMeter) {
     const clocks = new Set(policies.map((policy) => clockOf(policy)).filter((clock) => clock !== undefined));
-    super(policyName('pipeline', name), [...clocks][0]);
+    super(name, [...clocks][0]);
     if (policies.length === 0) throw new InvalidOptionError('policies', 'must hold at least one policy');
     if (clocks.size > 1)
       throw new InvalidOptionError('clock', 'must be the same for all policies of a pipeline');

@@ -1,3 +1,4 @@
+import { retryChannel } from '../engine/channels.ts';
 import type { Part } from '../engine/compile.ts';
 import { BasePolicy, policyName, type Configurable, type Listenable, type Policy } from '../engine/policy.ts';
 import { RetryEngine } from './retry-engine.ts';
@@ -61,6 +62,7 @@ class Retry extends BasePolicy<never, RetryEvents> implements RetryPolicy {
   #announce(event: Omit<RetryEvent, 'policy'>): void {
     const told: RetryEvent = { policy: this.name, ...event };
     this.emit('retry', told);
+    if (retryChannel.hasSubscribers) retryChannel.publish(told);
     const { onRetry } = this.#engine.options;
     if (onRetry === undefined) return;
     try {
