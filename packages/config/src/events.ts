@@ -25,7 +25,7 @@ export interface Regression {
   readonly action: 'restored' | 'merged';
 }
 
-/** The events of a manager, beside `error`. */
+/** The events of a manager, beside `error`, which is told the error of each refused update. */
 export type ConfigEvents = {
   change: [change: ConfigChange];
   rejected: [update: RejectedUpdate];

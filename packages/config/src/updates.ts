@@ -253,6 +253,8 @@ export class Updates {
     this.checkState();
     const issues = error instanceof ConfigInvalidError ? error.issues : [];
     this.events.emit('rejected', { causes, code: error.code, message: error.message, issues });
+    // It has been logged; whoever listens for errors wants the error itself.
+    if (this.events.listenerCount('error') > 0) this.events.emit('error', error);
   }
 
   #report(causes: readonly ChangeCause[], outcome: ReloadOutcome): void {

@@ -170,11 +170,14 @@ describe('an update that is not valid', () => {
     await config.addFileSource(path);
     const rejected: string[] = [];
     config.on('rejected', ({ code, message }) => rejected.push(`${code} ${message}`));
+    const errors: unknown[] = [];
+    config.on('error', (error) => errors.push(error));
     const before = config.snapshot();
     await writeFile(path, 'port: eighty\n');
     await eventually(() => config.stats().state === 'degraded');
     expect(config.snapshot()).toBe(before);
     expect(rejected).toEqual([expect.stringMatching(/^CONFIG_INVALID [^]*port: .*app\.yaml:1/)]);
+    expect(errors).toEqual([expect.objectContaining({ code: 'CONFIG_INVALID' })]);
     expect(await config.healthIndicator().check({ signal: new AbortController().signal })).toEqual({
       status: 'degraded',
       code: 'CONFIG_INVALID',
