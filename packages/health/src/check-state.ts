@@ -3,6 +3,10 @@ import type { CheckOutcome } from './check-result.ts';
 import { FlapDetector } from './flap-detector.ts';
 import type { ResolvedConfig } from './options.ts';
 
+const FLAPPING: CheckOutcome = Object.freeze({ status: 'degraded', code: 'FLAPPING' });
+/** So many failures more than the threshold are no back and forth. */
+const STEADY = 3;
+
 /**
  * What the results of one check come to: a first result counts at once, later ones must repeat themselves as often as the
  * thresholds say.
@@ -26,10 +30,14 @@ export class CheckState {
     return this.#config.flapDetection && this.#flaps.flapping;
   }
 
-  /** The status after thresholds and flap detection, before age and parents. */
+  /**
+   * The status after thresholds and flap detection, before age and parents. What keeps changing is held at `degraded`, so
+   * that nobody is told of every change; once it fails several times more than the threshold it is simply down.
+   */
   get outcome(): CheckOutcome {
-    if (!this.flapping || this.#settled.status === 'unhealthy') return this.#settled;
-    return { ...this.#settled, status: 'degraded', code: 'FLAPPING' };
+    if (!this.flapping) return this.#settled;
+    const down = this.#settled.status === 'unhealthy';
+    return down && this.#failures >= this.#config.failureThreshold + STEADY ? this.#settled : FLAPPING;
   }
 
   /** Takes in the outcome of a run. Returns whether flapping began. */

@@ -1,4 +1,4 @@
-import { InvalidOptionError } from '@xiaoke/core';
+import { abortable, InvalidOptionError } from '@xiaoke/core';
 import type { CheckOutcome } from '../check-result.ts';
 import type { CheckContext, HealthChecker } from '../checker.ts';
 import { isNameBefore } from './naming.ts';
@@ -24,8 +24,7 @@ export class RabbitMqHealthChecker implements HealthChecker {
   readonly name: string;
   readonly kind = 'dependency';
   readonly #target: string | AmqpConnectionLike;
-  #own: AmqpConnectionLike | undefined;
-  #socket: { destroy(): void } | undefined;
+  #own: OwnConnection | undefined;
   #blocked = false;
 
   constructor(target: string | AmqpConnectionLike);
@@ -38,20 +37,25 @@ export class RabbitMqHealthChecker implements HealthChecker {
       throw new InvalidOptionError('target', 'must begin with amqp:// or amqps://');
     }
     this.#target = target;
-    if (typeof target !== 'string') this.#watch(target);
+    if (typeof target === 'string') return;
+    target.on('blocked', () => void (this.#blocked = true));
+    target.on('unblocked', () => void (this.#blocked = false));
   }
 
-  async check({ signal, phase }: CheckContext): Promise<CheckOutcome> {
+  async check({ signal, timeoutMs, phase }: CheckContext): Promise<CheckOutcome> {
+    if (typeof this.#target !== 'string') return await this.#look(this.#target, phase);
+    if (this.#own === undefined || this.#own.ended) this.#own = new OwnConnection(this.#target, timeoutMs);
+    const own = this.#own;
     const cut = (): void => this.#drop();
     signal.addEventListener('abort', cut, { once: true });
     try {
       phase('connect');
-      const connection = await this.#connect();
-      phase('channel');
-      const channel = await connection.createChannel();
-      channel.on('error', () => {});
-      await channel.close();
-      return this.#blocked ? { status: 'degraded', code: 'ALARM' } : { status: 'healthy' };
+      const connection = await abortable(own.connecting, signal);
+      // The connection is cut at the deadline, and with it all that waits on it.
+      return await abortable(
+        this.#look(connection, phase, () => own.blocked),
+        signal,
+      );
     } catch (error) {
       this.#drop();
       return isMissingModule(error) ? DRIVER_MISSING : driverFailure(error, AUTH);
@@ -64,29 +68,59 @@ export class RabbitMqHealthChecker implements HealthChecker {
     this.#drop();
   }
 
-  async #connect(): Promise<AmqpConnectionLike> {
-    if (typeof this.#target !== 'string') return this.#target;
-    if (this.#own !== undefined) return this.#own;
-    const amqplib = await import('amqplib');
-    const made = (await amqplib.connect(this.#target)) as unknown as AmqpConnectionLike;
-    this.#socket = (made as unknown as { connection?: { stream?: { destroy(): void } } }).connection?.stream;
-    this.#watch(made);
-    this.#own = made;
-    return made;
+  async #look(
+    connection: AmqpConnectionLike,
+    phase: CheckContext['phase'],
+    blocked: () => boolean = () => this.#blocked,
+  ): Promise<CheckOutcome> {
+    phase('channel');
+    try {
+      const channel = await connection.createChannel();
+      channel.on('error', () => {});
+      await channel.close();
+      return blocked() ? { status: 'degraded', code: 'ALARM' } : { status: 'healthy' };
+    } catch (error) {
+      if (typeof this.#target === 'string') throw error;
+      return driverFailure(error, AUTH);
+    }
   }
 
-  #watch(connection: AmqpConnectionLike): void {
-    connection.on('blocked', () => void (this.#blocked = true));
-    connection.on('unblocked', () => void (this.#blocked = false));
-    connection.on('close', () => void (this.#own = undefined));
-    if (typeof this.#target === 'string') connection.on('error', () => {});
-  }
-
-  // amqplib cannot cancel: the socket is cut, which ends everything on it.
   #drop(): void {
+    this.#own?.cut();
     this.#own = undefined;
-    this.#blocked = false;
-    this.#socket?.destroy();
-    this.#socket = undefined;
+  }
+}
+
+/** A connection of the check's own. amqplib cannot cancel, so its socket is cut, at whatever stage. */
+class OwnConnection {
+  readonly connecting: Promise<AmqpConnectionLike>;
+  blocked = false;
+  readonly #cutting = new AbortController();
+
+  constructor(url: string, timeoutMs: number) {
+    this.connecting = this.#connect(url, timeoutMs);
+    // Whoever waits is told; nobody may be waiting any more.
+    this.connecting.catch(() => {});
+  }
+
+  get ended(): boolean {
+    return this.#cutting.signal.aborted;
+  }
+
+  cut(): void {
+    this.#cutting.abort();
+  }
+
+  async #connect(url: string, timeoutMs: number): Promise<AmqpConnectionLike> {
+    const amqplib = await import('amqplib');
+    const { signal } = this.#cutting;
+    // Passed on to net.connect(), which destroys the socket when the signal fires.
+    const socketOptions = { signal, timeout: timeoutMs };
+    const made = (await amqplib.connect(url, socketOptions)) as unknown as AmqpConnectionLike;
+    made.on('error', () => {});
+    made.on('close', () => this.cut());
+    made.on('blocked', () => void (this.blocked = true));
+    made.on('unblocked', () => void (this.blocked = false));
+    return made;
   }
 }
