@@ -1,3 +1,4 @@
+import { abortable } from '@xiaoke/core';
 import type { CheckOutcome } from '../check-result.ts';
 import type { CheckContext } from '../checker.ts';
 import type { DatabaseCheckerOptions, DatabaseProbe } from './database.ts';
@@ -9,7 +10,6 @@ export interface MysqlConnectionLike {
   /** Cuts the connection without a word. */
   destroy(): void;
   release?(): void;
-  on?(event: 'error', listener: (error: Error) => void): unknown;
 }
 
 /** The part of a mysql2 promise pool that is used. */
@@ -41,28 +41,13 @@ export class MysqlProbe implements DatabaseProbe {
     this.#options = options;
   }
 
-  async check({ signal, timeoutMs, phase }: CheckContext): Promise<CheckOutcome> {
-    let connection: MysqlConnectionLike | undefined;
-    const destroy = (): void => {
-      connection?.destroy();
-      this.#own = undefined;
-    };
-    signal.addEventListener('abort', destroy, { once: true });
+  async check(context: CheckContext): Promise<CheckOutcome> {
     try {
-      phase('connect');
-      connection = await this.#connect(timeoutMs);
-      if (signal.aborted) destroy();
-      phase('query');
-      const outcome = this.#judge(await connection.query(QUERY));
-      // Every connection has the method; on one that is not from a pool it throws.
-      if (typeof this.#target !== 'string') connection.release?.();
-      return outcome;
+      return typeof this.#target === 'string'
+        ? await this.#checkOwn(this.#target, context)
+        : await this.#checkPool(this.#target, context);
     } catch (error) {
-      if (isMissingModule(error)) return DRIVER_MISSING;
-      destroy();
-      return driverFailure(error, AUTH);
-    } finally {
-      signal.removeEventListener('abort', destroy);
+      return isMissingModule(error) ? DRIVER_MISSING : driverFailure(error, AUTH);
     }
   }
 
@@ -71,18 +56,43 @@ export class MysqlProbe implements DatabaseProbe {
     this.#own = undefined;
   }
 
-  async #connect(timeoutMs: number): Promise<MysqlConnectionLike> {
-    if (typeof this.#target !== 'string') return await this.#target.getConnection();
-    if (this.#own !== undefined) return this.#own;
-    const mysql = await import('mysql2/promise');
-    const uri = this.#target.replace(/^mariadb:/, 'mysql:');
-    const made = (await mysql.createConnection({
-      uri,
-      connectTimeout: timeoutMs,
-    })) as unknown as MysqlConnectionLike;
-    made.on?.('error', () => (this.#own = undefined));
-    this.#own = made;
-    return made;
+  async #checkOwn(url: string, { signal, timeoutMs, phase }: CheckContext): Promise<CheckOutcome> {
+    phase('connect');
+    const own = (this.#own ??= await connectOwn(url, timeoutMs, () => (this.#own = undefined)));
+    const cut = (): void => {
+      own.destroy();
+      if (this.#own === own) this.#own = undefined;
+    };
+    if (signal.aborted) cut();
+    signal.addEventListener('abort', cut, { once: true });
+    try {
+      phase('query');
+      return this.#judge(await abortable(own.query(QUERY), signal));
+    } catch (error) {
+      cut();
+      throw error;
+    } finally {
+      signal.removeEventListener('abort', cut);
+    }
+  }
+
+  async #checkPool(pool: MysqlPoolLike, { signal, phase }: CheckContext): Promise<CheckOutcome> {
+    phase('acquire');
+    const connection = await pool.getConnection();
+    const destroy = (): void => connection.destroy();
+    if (signal.aborted) destroy();
+    signal.addEventListener('abort', destroy, { once: true });
+    try {
+      phase('query');
+      const outcome = this.#judge(await connection.query(QUERY));
+      connection.release?.();
+      return outcome;
+    } catch (error) {
+      destroy();
+      throw error;
+    } finally {
+      signal.removeEventListener('abort', destroy);
+    }
   }
 
   #judge([rows]: readonly [unknown, ...unknown[]]): CheckOutcome {
@@ -93,4 +103,19 @@ export class MysqlProbe implements DatabaseProbe {
     }
     return { status: 'healthy', observed: { readOnly } };
   }
+}
+
+interface RawConnection {
+  promise(): { query(sql: string): Promise<readonly [unknown, ...unknown[]]> };
+  destroy(): void;
+  on(event: 'error', listener: (error: Error) => void): unknown;
+}
+
+/** A connection that is there at once, while it still connects, so that it can be cut then too. */
+async function connectOwn(url: string, timeoutMs: number, onError: () => void): Promise<MysqlConnectionLike> {
+  const { default: mysql } = await import('mysql2');
+  const uri = url.replace(/^mariadb:/, 'mysql:');
+  const raw = mysql.createConnection({ uri, connectTimeout: timeoutMs }) as unknown as RawConnection;
+  raw.on('error', onError);
+  return { query: (sql) => raw.promise().query(sql), destroy: () => raw.destroy() };
 }
