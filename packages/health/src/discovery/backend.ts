@@ -63,8 +63,17 @@ export interface BackendListener {
   onGap(): void;
 }
 
+/** Where instances are read. */
+export interface ServiceReader {
+  /** The state of a service; may leave out the content when the asker's version is the present one. */
+  read(service: string, known?: { readonly epoch: string; readonly version: number }): Promise<ServiceState>;
+  /** Changes of `service` are told from now on. */
+  listen(service: string): Promise<void>;
+  unlisten(service: string): Promise<void>;
+}
+
 /** Where instances are written down. */
-export interface RegistryBackend {
+export interface RegistryBackend extends ServiceReader {
   /** Connects; resolves in any case, and in bounded time. */
   start(listener: BackendListener): Promise<void>;
   /** Writes an instance down, or changes it. Resolves to the new version. */
@@ -73,12 +82,7 @@ export interface RegistryBackend {
   beat(records: readonly RegistrationRecord[]): Promise<readonly BeatOutcome[]>;
   /** Takes an instance out, if `owner` still has it. */
   leave(record: Pick<RegistrationRecord, 'service' | 'id' | 'owner'>): Promise<void>;
-  /** The state of a service; without its content when the asker's version is the present one. */
-  read(service: string, known?: { readonly epoch: string; readonly version: number }): Promise<ServiceState>;
   services(): Promise<readonly string[]>;
-  /** Changes of `service` are told from now on. */
-  listen(service: string): Promise<void>;
-  unlisten(service: string): Promise<void>;
   /** Idempotent, at most `timeout` milliseconds. */
   close(timeout: number): Promise<void>;
 }

@@ -8,6 +8,8 @@
  * @module
  */
 export { createServiceRegistry } from './service-registry.ts';
+export { createStaticRegistry, type StaticRegistry, type StaticServices } from './static-registry.ts';
+export { createDnsRegistry, type DnsRegistryOptions } from './dns-registry.ts';
 export type { ServiceRegistryOptions } from './options.ts';
 export type {
   RegistryEvents,

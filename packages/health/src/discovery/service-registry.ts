@@ -8,10 +8,10 @@ import {
 } from '@xiaoke/core';
 import { openRedis } from '@xiaoke/core/redis';
 import type { RegistryBackend } from './backend.ts';
-import { DiscoveryError } from './errors.ts';
 import { Heartbeat } from './heartbeat.ts';
-import { resolveInstance, serviceName, type Instance, type InstanceInit } from './instance.ts';
+import { resolveInstance, type Instance, type InstanceInit } from './instance.ts';
 import { MemoryBackend } from './memory/memory-backend.ts';
+import { Lookup, unavailable } from './lookup.ts';
 import { measureInstances } from './metrics.ts';
 import {
   resolveLease,
@@ -22,9 +22,8 @@ import {
 import { IMPATIENT, RedisBackend } from './redis/redis-backend.ts';
 import { HeldRegistration, type Registration } from './registration.ts';
 import type { RegistryEvents, RegistryStats, ServiceRegistry, WatchOptions } from './registry.ts';
-import { SourceWatch, type ServiceWatch } from './service-watch.ts';
+import type { ServiceWatch } from './service-watch.ts';
 import { compileFilter, type InstanceFilter, type ServiceSnapshot } from './snapshot.ts';
-import { ViewSet } from './view-set.ts';
 
 const CLOSE_TIMEOUT = 5_000;
 const EVERYTHING = compileFilter(undefined);
@@ -53,8 +52,7 @@ class Registry extends IsolatedEmitter<RegistryEvents> implements ServiceRegistr
   readonly #options: ResolvedRegistryOptions;
   readonly #background: Background;
   readonly #heartbeat: Heartbeat;
-  readonly #views: ViewSet;
-  readonly #watches = new Set<ServiceWatch>();
+  readonly #lookup: Lookup;
   readonly #closing = new AbortController();
   readonly #counts = { reregistrations: 0, callbackErrors: 0 };
   #opened: Promise<RegistryBackend> | undefined;
@@ -66,12 +64,12 @@ class Registry extends IsolatedEmitter<RegistryEvents> implements ServiceRegistr
     this.#background = new Background({ logger: options.logger });
     const host = { ...options, background: this.#background, backend: () => this.#backend() };
     this.#heartbeat = new Heartbeat(host);
-    this.#views = new ViewSet({
+    this.#lookup = new Lookup({
       ...host,
       own: (service) => this.#own(service),
       onChange: (view) => void this.emit('change', view.snapshot(EVERYTHING)),
     });
-    measureInstances(options.metrics, () => this.#views.all(), this.#closing.signal);
+    measureInstances(options.metrics, () => this.#lookup.views.all(), this.#closing.signal);
   }
 
   get closed(): boolean {
@@ -82,7 +80,7 @@ class Registry extends IsolatedEmitter<RegistryEvents> implements ServiceRegistr
     const { clock, logger } = this.#options;
     const instance = resolveInstance(init, clock.now());
     const lease = resolveLease(init, this.#options);
-    this.#refuseClosed();
+    this.#lookup.refuseClosed();
     const registration = new HeldRegistration(instance, {
       clock,
       logger,
@@ -96,48 +94,21 @@ class Registry extends IsolatedEmitter<RegistryEvents> implements ServiceRegistr
     });
     await registration.write();
     if (this.closed) await registration.deregister();
-    this.#refuseClosed();
+    this.#lookup.refuseClosed();
     this.#heartbeat.add(registration);
     return registration;
   }
 
-  async discover(service: string, filter?: InstanceFilter): Promise<ServiceSnapshot> {
-    const compiled = compileFilter(filter);
-    const name = serviceName(service);
-    this.#refuseClosed();
-    const view = this.#views.get(name);
-    try {
-      await this.#views.read(view);
-    } catch (error) {
-      if (!view.heard && view.size === 0) throw unavailable(error);
-    }
-    return view.snapshot(compiled);
+  discover(service: string, filter?: InstanceFilter): Promise<ServiceSnapshot> {
+    return this.#lookup.discover(service, filter);
   }
 
   watch(service: string, options: WatchOptions = {}): ServiceWatch {
-    const filter = compileFilter(options.filter);
-    const name = serviceName(service);
-    this.#refuseClosed();
-    const { clock, logger } = this.#options;
-    const source = {
-      clock,
-      logger,
-      snapshot: () => this.#views.get(name).snapshot(filter),
-      heard: () => this.#views.get(name).heard,
-      open: (onChange: () => void, watch: ServiceWatch) => {
-        this.#watches.add(watch);
-        const stop = this.#views.subscribe(name, onChange);
-        return () => {
-          this.#watches.delete(watch);
-          stop();
-        };
-      },
-    };
-    return new SourceWatch(name, source, options.signal);
+    return this.#lookup.watch(service, options);
   }
 
   async services(): Promise<string[]> {
-    this.#refuseClosed();
+    this.#lookup.refuseClosed();
     try {
       const backend = await this.#backend();
       return [...(await backend.services())];
@@ -148,12 +119,12 @@ class Registry extends IsolatedEmitter<RegistryEvents> implements ServiceRegistr
 
   stats(): RegistryStats {
     const { beats, failures } = this.#heartbeat.counts;
-    const services = this.#views
+    const services = this.#lookup.views
       .all()
       .map((view) => [view.service, { instances: view.size, stale: view.stale }] as const);
     return {
       registrations: this.#heartbeat.held.size,
-      watches: this.#watches.size,
+      watches: this.#lookup.watches.size,
       heartbeats: beats,
       failedHeartbeats: failures,
       ...this.#counts,
@@ -192,7 +163,7 @@ class Registry extends IsolatedEmitter<RegistryEvents> implements ServiceRegistr
     this.#closing.abort();
     const held = [...this.#heartbeat.held];
     this.#heartbeat.close();
-    for (const watch of this.#watches) watch.close();
+    this.#lookup.close();
     const goodbyes = Promise.all(held.map((registration) => registration.deregister()));
     await withTimeout(goodbyes, timeout, 'saying goodbye', { clock }).catch((error: unknown) =>
       logger.warn({ err: error }, 'goodbyes were not said in time; the leases will end'),
@@ -217,10 +188,10 @@ class Registry extends IsolatedEmitter<RegistryEvents> implements ServiceRegistr
             this.#options,
           );
     await backend.start({
-      onChange: (change) => this.#views.told(change),
+      onChange: (change) => this.#lookup.views.told(change),
       onGap: () => {
         this.#heartbeat.now();
-        this.#views.refresh();
+        this.#lookup.views.refresh();
       },
     });
     return backend;
@@ -230,12 +201,4 @@ class Registry extends IsolatedEmitter<RegistryEvents> implements ServiceRegistr
     const own = [...this.#heartbeat.held].filter((registration) => registration.service === service);
     return own.map(({ instance }) => instance);
   }
-
-  #refuseClosed(): void {
-    if (this.closed) throw new DiscoveryError('REGISTRY_CLOSED', 'The registry is closed');
-  }
-}
-
-function unavailable(cause: unknown): DiscoveryError {
-  return new DiscoveryError('REGISTRY_UNAVAILABLE', 'The registry could not be asked', { cause });
 }

@@ -1,10 +1,10 @@
 import { Background, type Clock, type Logger, type Random, type Timer } from '@xiaoke/core';
-import type { RegistryBackend, ServiceChange } from './backend.ts';
+import type { ServiceChange, ServiceReader } from './backend.ts';
 import type { ServiceView } from './service-view.ts';
 
 /** What keeping a view up to date needs. */
 export interface SyncHost {
-  backend(): Promise<RegistryBackend>;
+  backend(): Promise<ServiceReader>;
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;

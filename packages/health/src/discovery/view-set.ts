@@ -1,12 +1,12 @@
 import type { Clock, Logger, Random } from '@xiaoke/core';
-import type { RegistryBackend, ServiceChange } from './backend.ts';
+import type { ServiceChange, ServiceReader } from './backend.ts';
 import type { Instance } from './instance.ts';
 import { ServiceSync } from './service-sync.ts';
 import { ServiceView } from './service-view.ts';
 
 /** What the views of a registry need. */
 export interface ViewSetHost {
-  backend(): Promise<RegistryBackend>;
+  backend(): Promise<ServiceReader>;
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;

@@ -1,5 +1,6 @@
 import { Background, InvalidOptionError, sleep, type Clock, type Logger } from '@xiaoke/core';
-import { resolveInstance, type Instance, type InstanceInit } from '../instance.ts';
+import type { Instance, InstanceInit } from '../instance.ts';
+import { resolveGiven } from '../static-registry.ts';
 import type { ServiceDiscovery } from '../registry.ts';
 import type { ServiceWatch } from '../service-watch.ts';
 import type { ServiceSnapshot } from '../snapshot.ts';
@@ -130,17 +131,7 @@ function given(said: GivenInstances): readonly Instance[] {
   const list: unknown = Array.isArray(said) ? said : (said as { readonly instances?: unknown }).instances;
   if (!Array.isArray(list)) throw unusable();
   const unroutable = 'unroutable' in said && Array.isArray(said.unroutable) ? said.unroutable : [];
-  return [...list, ...unroutable].map((entry) => complete(entry as GivenInstance));
-}
-
-function complete(entry: GivenInstance): Instance {
-  const init = typeof entry === 'string' || entry instanceof URL ? { url: entry } : entry;
-  const id =
-    init.id ??
-    String(init.url)
-      .replaceAll(/[\s{}]/g, '_')
-      .slice(0, 200);
-  return resolveInstance({ ...init, id, service: init.service ?? 'static' }, 0);
+  return [...list, ...unroutable].map((entry) => resolveGiven(entry as GivenInstance, 'static'));
 }
 
 function isWatch(source: object): source is ServiceWatch {
