@@ -1,5 +1,5 @@
 import { InvalidOptionError, onAbort } from '@xiaoke/core';
-import { Attempt, Waiting } from './attempt.ts';
+import { Attempt, WaitEnd, Waiting, type WaitUser } from './attempt.ts';
 import type { Resource } from './backend.ts';
 import type { LockEngine } from './engine.ts';
 import {
@@ -24,6 +24,8 @@ export interface Wish {
   /** Sorted, each once. */
   readonly keys: readonly string[];
   readonly config: ResolvedConfig;
+  /** Whether it rejects when it has to go without; otherwise it then resolves to `undefined`. */
+  readonly must: boolean;
   readonly permits?: Permits;
 }
 
@@ -32,7 +34,7 @@ const NO_FRAMES: readonly Frame[] = [];
 const INSPECT_TIMEOUT = 250;
 
 /** One acquisition, from the call to the lock. */
-export class Acquisition extends Attempt implements TimelineEntry {
+export class Acquisition extends Attempt implements TimelineEntry, WaitUser {
   dueAt = 0;
   heapIndex = -1;
   readonly #wish: Wish;
@@ -42,7 +44,10 @@ export class Acquisition extends Attempt implements TimelineEntry {
   readonly #frames: readonly Frame[];
   readonly #started: number;
   #waited = false;
-  #busyKey: string | undefined;
+  #busyKey = '';
+  #off: (() => void) | undefined;
+  #resolve: ((lock: HeldLock | undefined) => void) | undefined;
+  #reject: ((error: unknown) => void) | undefined;
 
   constructor(engine: LockEngine, wish: Wish) {
     const { config } = wish;
@@ -60,67 +65,89 @@ export class Acquisition extends Attempt implements TimelineEntry {
     this.#started = engine.clock.monotonic();
   }
 
-  /** Resolves to `undefined` when it is busy and the wait is 0. */
-  async run(): Promise<HeldLock | undefined> {
+  /** Resolves to `undefined` only when it need not have it. */
+  run(): Promise<HeldLock | undefined> {
     const { config, keys } = this.#wish;
-    if (this.engine.closed) throw new LockManagerClosedError();
-    if (config.signal?.aborted) throw this.#counted(new LockAbortedError(keys, config.signal.reason));
-    this.engine.attempts.add(this);
-    const off =
-      config.signal === undefined
-        ? undefined
-        : onAbort(config.signal, (reason) => this.fail(new LockAbortedError(keys, reason)));
-    this.#arm();
-    try {
-      const [only = ''] = keys;
-      const part = keys.length === 1 ? await this.#wait(only, false) : undefined;
-      const parts = keys.length > 1 ? await this.#all() : part && [part];
-      return parts === undefined ? this.#busy() : this.#acquired(parts);
-    } catch (error) {
-      throw this.#counted(error);
-    } finally {
-      off?.();
-      this.engine.waits.cancel(this);
-      this.engine.leases.cancel(this);
-      this.engine.attempts.delete(this);
-      if (this.#waited) this.engine.statistics.waiting(config.name, this.#type, -1);
-      if (this.suspected) await this.engine.detector?.withdraw(this);
+    const { signal } = config;
+    return new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+      if (this.engine.closed) this.onFailed(new LockManagerClosedError());
+      else if (signal?.aborted) this.onFailed(new LockAbortedError(keys, signal.reason));
+      else this.#start();
+    });
+  }
+
+  onPart(part: Part): void {
+    this.#onParts([part]);
+  }
+
+  onRefused(): void {
+    this.engine.statistics.count('busy');
+    if (!this.#wish.must) {
+      this.#settle(undefined);
+      return;
     }
+    const { permits } = this.#wish;
+    const resource: Resource = { kind: permits === undefined ? 'lock' : 'semaphore', key: this.#busyKey };
+    const explain = async (): Promise<void> => this.onFailed(await this.#explain(resource, 0));
+    this.engine.background(explain, 'explain a busy lock');
+  }
+
+  onFailed(error: unknown): void {
+    this.#count(outcomeOf(error));
+    if (!this.#wish.must && error instanceof LockTimeoutError) this.#settle(undefined);
+    else this.#afterwards(() => this.#reject?.(error));
   }
 
   /** The time to wait is over. */
   onDue(): void {
     const waiting = this.current;
     if (waiting !== undefined) {
-      this.engine.background(
-        async () => waiting.fail(await this.#explain(waiting)),
-        'explain a lock time-out',
-      );
+      this.engine.background(async () => {
+        const position = waiting.host?.positionOf(waiting) ?? 0;
+        waiting.fail(await this.#explain(waiting.resource, position));
+      }, 'explain a lock time-out');
     }
+  }
+
+  #start(): void {
+    const { config, keys } = this.#wish;
+    this.engine.attempts.add(this);
+    if (config.signal !== undefined)
+      this.#off = onAbort(config.signal, (reason) => this.fail(new LockAbortedError(keys, reason)));
+    this.#arm();
+    const [only = ''] = keys;
+    if (keys.length === 1) this.#wait(only, this);
+    else this.engine.background(() => this.#all(), 'acquire several locks');
   }
 
   /**
    * Several keys, all or nothing, one after the other. Everybody takes keys in the same order, so this cannot deadlock
    * by itself.
    */
-  async #all(): Promise<Part[] | undefined> {
+  async #all(): Promise<void> {
     const parts: Part[] = [];
     try {
       for (const key of this.#wish.keys) {
-        const part = await this.#wait(key, true);
+        const end = new WaitEnd();
+        this.#wait(key, end);
+        const part = await end.promise;
         if (part === undefined) {
           await releaseAll(parts);
-          return undefined;
+          this.onRefused();
+          return;
         }
         parts.push(part);
         this.held = [...this.held, part];
       }
       await this.#levelTokens(parts);
-      return parts;
     } catch (error) {
       await releaseAll(parts);
-      throw error;
+      this.onFailed(error);
+      return;
     }
+    this.#onParts(parts);
   }
 
   /** One token for several keys: larger than every earlier one of each, and every later one shall be larger. */
@@ -134,46 +161,40 @@ export class Acquisition extends Attempt implements TimelineEntry {
     );
   }
 
-  #wait(key: string, several: boolean): Promise<Part | undefined> {
-    const { config, permits } = this.#wish;
+  #wait(key: string, user: WaitUser): void {
+    const { config, permits, keys } = this.#wish;
     const resource: Resource = { kind: permits === undefined ? 'lock' : 'semaphore', key };
-    const outer = permits === undefined ? this.#outer(key) : undefined;
-    const waiting = new Waiting(resource, this);
-    if (outer === 'busy') waiting.refuse();
-    else if (outer !== undefined) {
-      this.engine.statistics.count('reentry', config.name);
-      const queued = ReentrySlot.of(outer).enter(waiting, config.type === LockType.SHARED);
-      if (queued) this.engine.blocked(waiting);
-    } else if (permits !== undefined) askAlone(this.engine, waiting, 'permits', permits);
-    else if (config.type === LockType.SHARED) askAlone(this.engine, waiting, 'shared');
-    else if (several || config.fair || config.priority !== 0) askAlone(this.engine, waiting, 'exclusive');
-    else if (this.engine.queueOf(resource).enter(waiting)) this.engine.blocked(waiting);
+    const waiting = new Waiting(resource, this, user);
     this.#busyKey = key;
-    return waiting.promise;
+    if (permits !== undefined) askAlone(this.engine, waiting, 'permits', permits);
+    else if (this.#frames.length > 0 && this.#enterAgain(waiting)) return;
+    else if (config.type === LockType.SHARED) askAlone(this.engine, waiting, 'shared');
+    else if (keys.length > 1 || config.fair || config.priority !== 0)
+      askAlone(this.engine, waiting, 'exclusive');
+    else if (this.engine.queueOf(resource).enter(waiting)) this.engine.blocked(waiting);
   }
 
-  /** The part of an enclosing lock that this request enters again. */
-  #outer(key: string): Part | 'busy' | undefined {
-    const { type } = this.#wish.config;
-    for (const frame of this.#frames) {
-      const { lock } = frame;
+  /** Looks for the key among what encloses the caller. Returns whether that decided it. */
+  #enterAgain(waiting: Waiting): boolean {
+    const { config } = this.#wish;
+    const { key } = waiting.resource;
+    for (const { lock, explicit } of this.#frames) {
       const part =
         lock.engine === this.engine ? lock.parts.find((own) => own.resource.key === key) : undefined;
       if (part === undefined || part.resource.kind !== 'lock' || lock.remainingMs() <= 0) continue;
-      const both = lock.type === LockType.SHARED;
-      if (
-        both
-          ? type === LockType.SHARED
-          : frame.explicit || type === LockType.REENTRANT || lock.type === LockType.REENTRANT
-      ) {
-        return part;
+      if (!mayEnter(lock.type, config.type, explicit)) {
+        // It would wait for itself; who does not wait finds it busy.
+        const owner = config.owner || this.engine.processId;
+        if (this.patient) waiting.fail(new DeadlockError([{ key, waitsFor: key, owner }]));
+        else waiting.refuse();
+        return true;
       }
-      // It would wait for itself; who does not wait finds it busy.
-      if (!this.patient) return 'busy';
-      const owner = this.#wish.config.owner || this.engine.processId;
-      throw new DeadlockError([{ key, waitsFor: key, owner }]);
+      this.engine.statistics.count('reentry', config.name);
+      const queued = ReentrySlot.of(part).enter(waiting, config.type === LockType.SHARED);
+      if (queued) this.engine.blocked(waiting);
+      return true;
     }
-    return undefined;
+    return false;
   }
 
   override onBlocked(): void {
@@ -188,28 +209,47 @@ export class Acquisition extends Attempt implements TimelineEntry {
     this.engine.statistics.waiting(this.#wish.config.name, this.#type, 1);
   }
 
-  #acquired(parts: Part[]): HeldLock {
-    const { config } = this.#wish;
+  #onParts(parts: readonly Part[]): void {
     const lock = new HeldLock({
       engine: this.engine,
       parts,
       keys: this.#wish.keys,
       type: this.#type,
-      config,
+      config: this.config,
       parent: this.#parent,
     });
     this.#count('acquired');
-    // Closed while it waited, or lost in the same moment.
+    // Closed while it waited.
     if (this.engine.closed) {
       this.engine.background(() => lock.release(), 'release a lock that came too late');
-      throw new LockManagerClosedError();
-    }
-    return lock;
+      this.onFailed(new LockManagerClosedError());
+    } else this.#settle(lock);
   }
 
-  #busy(): undefined {
-    this.engine.statistics.count('busy');
-    return undefined;
+  #settle(lock: HeldLock | undefined): void {
+    if (this.suspected) this.#afterwards(() => this.#resolve?.(lock));
+    else {
+      this.#cleanUp();
+      this.#resolve?.(lock);
+    }
+  }
+
+  /** No edge of this attempt may be seen when its caller goes on. */
+  #afterwards(settle: () => void): void {
+    this.#cleanUp();
+    const { detector } = this.engine;
+    if (this.suspected && detector !== undefined) detector.withdraw(this).then(settle, settle);
+    else settle();
+  }
+
+  #cleanUp(): void {
+    const { waits, leases, attempts, statistics } = this.engine;
+    this.#off?.();
+    waits.cancel(this);
+    leases.cancel(this);
+    attempts.delete(this);
+    if (this.#waited) statistics.waiting(this.config.name, this.#type, -1);
+    this.#waited = false;
   }
 
   #arm(): void {
@@ -225,10 +265,8 @@ export class Acquisition extends Attempt implements TimelineEntry {
   }
 
   /** Why the wait ended without the lock. */
-  async #explain(waiting: Waiting): Promise<Error> {
-    const { resource } = waiting;
+  async #explain(resource: Resource, position: number): Promise<Error> {
     const waitedMs = Math.round(this.#waitedMs());
-    const position = waiting.host?.positionOf(waiting) ?? 0;
     try {
       const { holders } = await this.engine.bounded.run(
         () => this.engine.backend.inspect(resource),
@@ -249,32 +287,16 @@ export class Acquisition extends Attempt implements TimelineEntry {
     }
   }
 
-  /** As {@link run}, but a wait that ends without the lock is no error. */
-  async tryRun(): Promise<HeldLock | undefined> {
-    try {
-      return await this.run();
-    } catch (error) {
-      if (error instanceof LockTimeoutError) return undefined;
-      throw error;
-    }
-  }
-
-  /** What `acquireLock` does when a single try found it busy. */
-  async throwBusy(): Promise<never> {
-    const key = this.#busyKey ?? '';
-    const resource: Resource = { kind: this.#wish.permits === undefined ? 'lock' : 'semaphore', key };
-    throw this.#counted(await this.#explain(new Waiting(resource, this)));
-  }
-
-  #counted<E>(error: E): E {
-    this.#count(outcomeOf(error));
-    return error;
-  }
-
   #count(outcome: AcquireOutcome): void {
     const end = { outcome, waitedMs: this.#waitedMs(), waited: this.#waited };
     this.engine.statistics.ended(this.#wish.config.name, this.#type, end);
   }
+}
+
+/** Whether who asks for `wanted` may enter what is held as `held` again. */
+function mayEnter(held: HeldType, wanted: LockType, explicit: boolean): boolean {
+  if (held === LockType.SHARED) return wanted === LockType.SHARED;
+  return explicit || wanted === LockType.REENTRANT || held === LockType.REENTRANT;
 }
 
 function outcomeOf(error: unknown): AcquireOutcome {

@@ -1,12 +1,15 @@
 import type { LockEngine } from './engine.ts';
 import type { Resource } from './backend.ts';
+import type { Linked } from './linked-set.ts';
 import type { ResolvedConfig } from './options.ts';
 import type { Part } from './part.ts';
 
 const NO_PARTS: readonly Part[] = [];
 
 /** One call that acquires: it may wait for several resources, one after the other. */
-export class Attempt {
+export class Attempt implements Linked<Attempt> {
+  before: Attempt | undefined;
+  after: Attempt | undefined;
   readonly engine: LockEngine;
   readonly config: ResolvedConfig;
   /** What the caller holds already, and will not release before this has ended. */
@@ -56,24 +59,28 @@ export interface WaitHost {
   onLeft(waiting: Waiting): void;
 }
 
+/** Whoever waits; exactly one of these is called, once. */
+export interface WaitUser {
+  onPart(part: Part): void;
+  /** It was busy, and the attempt is not patient. */
+  onRefused(): void;
+  onFailed(error: unknown): void;
+}
+
 /** One attempt's wait for one resource; it ends exactly once. */
 export class Waiting {
   readonly resource: Resource;
   readonly attempt: Attempt;
-  /** Resolves to `undefined` when it was busy and the attempt is not patient. */
-  readonly promise: Promise<Part | undefined>;
   done = false;
   host: WaitHost | undefined;
-  #resolve: ((part: Part | undefined) => void) | undefined;
-  #reject: ((error: unknown) => void) | undefined;
+  /** The one behind it, of the queue that it stands in. */
+  next: Waiting | undefined;
+  readonly #user: WaitUser;
 
-  constructor(resource: Resource, attempt: Attempt) {
+  constructor(resource: Resource, attempt: Attempt, user: WaitUser) {
     this.resource = resource;
     this.attempt = attempt;
-    this.promise = new Promise((resolve, reject) => {
-      this.#resolve = resolve;
-      this.#reject = reject;
-    });
+    this.#user = user;
     attempt.current = this;
   }
 
@@ -81,7 +88,7 @@ export class Waiting {
   grant(part: Part): boolean {
     if (this.done) return false;
     this.#end();
-    this.#resolve?.(part);
+    this.#user.onPart(part);
     return true;
   }
 
@@ -89,19 +96,45 @@ export class Waiting {
   refuse(): void {
     if (this.done) return;
     this.#end();
-    this.#resolve?.(undefined);
+    this.#user.onRefused();
   }
 
   fail(error: unknown): void {
     if (this.done) return;
     this.#end();
     this.host?.onLeft(this);
-    this.#reject?.(error);
+    this.#user.onFailed(error);
   }
 
   #end(): void {
     this.done = true;
     if (this.attempt.current === this) this.attempt.current = undefined;
     for (const part of this.attempt.held) part.waits?.delete(this);
+  }
+}
+
+/** The end of a wait as a promise: of the part, or of `undefined` when it was busy. */
+export class WaitEnd implements WaitUser {
+  readonly promise: Promise<Part | undefined>;
+  #resolve: ((part: Part | undefined) => void) | undefined;
+  #reject: ((error: unknown) => void) | undefined;
+
+  constructor() {
+    this.promise = new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+    });
+  }
+
+  onPart(part: Part): void {
+    this.#resolve?.(part);
+  }
+
+  onRefused(): void {
+    this.#resolve?.(undefined);
+  }
+
+  onFailed(error: unknown): void {
+    this.#reject?.(error);
   }
 }

@@ -14,8 +14,10 @@ import { Bounded } from './bounded.ts';
 import type { DeadlockDetector } from './deadlock/detector.ts';
 import type { LockLostError, LostReason } from './errors.ts';
 import { Hold, marginOf, type HoldOwner } from './hold.ts';
+import { HoldTable } from './hold-table.ts';
 import { KeyQueue } from './key-queue.ts';
 import { LeaseKeeper } from './lease-keeper.ts';
+import { LinkedSet } from './linked-set.ts';
 import type { Lock } from './lock.ts';
 import type { ResolvedConfig, ResolvedOptions } from './options.ts';
 import type { Part } from './part.ts';
@@ -24,6 +26,9 @@ import type { RemoteRequest } from './remote-request.ts';
 import type { Solo } from './solo.ts';
 import type { LockStatistics, LockEvent } from './statistics.ts';
 import { Timeline } from './timeline.ts';
+
+/** How many queues are kept at least, whether anybody stands in them or not. */
+const MIN_QUEUES = 1_000;
 
 /** What the engine is made of. */
 export interface EngineParts {
@@ -49,10 +54,10 @@ export class LockEngine implements BackendListener, HoldOwner {
   readonly leases: Timeline;
   readonly bounded: Bounded;
   readonly requests: Map<string, RemoteRequest> = new Map();
-  readonly holds: Map<string, Hold> = new Map();
-  readonly attempts: Set<Attempt> = new Set();
+  readonly holds: HoldTable = new HoldTable();
+  readonly attempts: LinkedSet<Attempt> = new LinkedSet();
   /** Releases that were sent and not answered. */
-  readonly releases: Set<Release> = new Set();
+  readonly releases: LinkedSet<Release> = new LinkedSet();
   /** Upgrades that wait; a grant makes them look. */
   readonly upgrades: Map<string, { ask(): void }> = new Map();
   detector: DeadlockDetector | undefined;
@@ -63,6 +68,7 @@ export class LockEngine implements BackendListener, HoldOwner {
   readonly #queues = new Map<string, KeyQueue>();
   readonly #solos = new Map<string, Set<Solo>>();
   readonly #watchers = new Map<string, Set<() => void>>();
+  #maxQueues = MIN_QUEUES;
   #lastId = 0;
 
   constructor({ backend, options, statistics }: EngineParts) {
@@ -113,6 +119,7 @@ export class LockEngine implements BackendListener, HoldOwner {
   queueOf(resource: Resource): KeyQueue {
     let queue = this.#queues.get(resource.key);
     if (queue === undefined) {
+      if (this.#queues.size >= this.#maxQueues) this.#dropIdle();
       queue = new KeyQueue(this, resource);
       this.#queues.set(resource.key, queue);
     }
@@ -121,10 +128,6 @@ export class LockEngine implements BackendListener, HoldOwner {
 
   findQueue(resource: Resource): KeyQueue | undefined {
     return resource.kind === 'lock' ? this.#queues.get(resource.key) : undefined;
-  }
-
-  forgetIdle(queue: KeyQueue): void {
-    if (queue.idle) this.#queues.delete(queue.resource.key);
   }
 
   addSolo(solo: Solo): void {
@@ -150,7 +153,7 @@ export class LockEngine implements BackendListener, HoldOwner {
   /** A grant becomes a hold. It is not watched before {@link begin}. */
   adopt(request: HoldRequest, grant: Grant): Hold {
     const hold = new Hold(request, grant, this);
-    this.holds.set(hold.holdId, hold);
+    this.holds.add(hold);
     // A pushed grant has a short lease, in case that nobody is there to take it.
     if (grant.lease < request.lease) this.background(() => this.refresh(hold, 0), 'claim a lock');
     return hold;
@@ -261,7 +264,7 @@ export class LockEngine implements BackendListener, HoldOwner {
   onGap(): void {
     for (const request of [...this.requests.values(), ...this.upgrades.values()]) request.ask();
     // Also who took a lock from us, or waits for it, may have been told to nobody.
-    for (const hold of this.holds.values()) this.#keeper.renewNow(hold);
+    for (const hold of this.holds) this.#keeper.renewNow(hold);
   }
 
   onChanged(resource: Resource): void {
@@ -272,6 +275,12 @@ export class LockEngine implements BackendListener, HoldOwner {
   settled(timeout: number): Promise<boolean> {
     this.background(() => Promise.all([...this.releases].map((release) => release.result())), 'release');
     return this.#background.settled(timeout);
+  }
+
+  /** A queue that nobody stands in is kept for the next one, up to a number. */
+  #dropIdle(): void {
+    for (const [key, queue] of this.#queues) if (queue.idle) this.#queues.delete(key);
+    this.#maxQueues = Math.max(MIN_QUEUES, 2 * this.#queues.size);
   }
 
   keep(hold: Hold): void {
@@ -286,7 +295,7 @@ export class LockEngine implements BackendListener, HoldOwner {
 
   #forget(hold: Hold): void {
     this.#keeper.drop(hold);
-    this.holds.delete(hold.holdId);
+    this.holds.delete(hold);
   }
 
   /** Tries until it works, or until the lease has ended it anyway. */

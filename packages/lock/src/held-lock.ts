@@ -89,15 +89,12 @@ export class HeldLock implements Lock, PartUser {
     this.assertHeld();
   }
 
-  async release(): Promise<boolean> {
-    if (this.#released) return false;
+  release(): Promise<boolean> {
+    if (this.#released) return Promise.resolve(false);
     this.#released = true;
     if (this.#lost === undefined) this.#count('released');
     const only = this.parts.length === 1 ? this.parts[0] : undefined;
-    if (only !== undefined) return only.release();
-    // The last key first: whoever waits for several in order then finds them free in order.
-    const released = await Promise.all(this.parts.toReversed().map((part) => part.release()));
-    return released.every(Boolean);
+    return only === undefined ? this.#releaseAll() : only.release();
   }
 
   /**
@@ -143,6 +140,12 @@ export class HeldLock implements Lock, PartUser {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.release().then(() => {});
+  }
+
+  // The last key first: whoever waits for several in order then finds them free in order.
+  async #releaseAll(): Promise<boolean> {
+    const released = await Promise.all(this.parts.toReversed().map((part) => part.release()));
+    return released.every(Boolean);
   }
 
   async #downgrade(part: Part): Promise<boolean> {

@@ -1,6 +1,7 @@
 import type { Clock } from '@xiaoke/core';
 import type { Grant, HoldMode, HoldRef, HoldRequest, Instant, Resource } from './backend.ts';
 import { LockLostError, type LostReason } from './errors.ts';
+import type { Linked } from './linked-set.ts';
 import type { TimelineEntry } from './timeline.ts';
 
 /**
@@ -34,9 +35,13 @@ export interface HoldUser {
 }
 
 /** A hold that this process believes it has, and until when. */
-export class Hold implements HoldRef, TimelineEntry {
+export class Hold implements HoldRef, TimelineEntry, Linked<Hold> {
   dueAt = 0;
   heapIndex = -1;
+  before: Hold | undefined;
+  after: Hold | undefined;
+  /** The next one of the same bucket in the table of holds. */
+  sameBucket: Hold | undefined;
   readonly resource: Resource;
   readonly holdId: string;
   readonly request: HoldRequest;

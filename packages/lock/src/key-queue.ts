@@ -109,7 +109,6 @@ export class KeyQueue implements RequestUser, WaitHost {
     const leader = this.#leader;
     this.#leader = undefined;
     if (leader !== undefined) this.#engine.background(() => leader.cancel(), 'leave the queue of a lock');
-    this.#engine.forgetIdle(this);
   }
 
   onGranted({ request }: RemoteRequest, grant: Grant): void {
@@ -118,7 +117,6 @@ export class KeyQueue implements RequestUser, WaitHost {
     const first = this.#queue.shift();
     if (first === undefined) {
       this.#engine.giveUp(hold);
-      this.#engine.forgetIdle(this);
       return;
     }
     this.#tenure = new Tenure(this, hold, request, grant);
@@ -134,7 +132,6 @@ export class KeyQueue implements RequestUser, WaitHost {
   onFailed(_request: RemoteRequest, error: unknown): void {
     this.#leader = undefined;
     for (const waiting of this.#queue.waiting()) waiting.fail(error);
-    this.#engine.forgetIdle(this);
   }
 
   onQueued(): void {
@@ -143,8 +140,7 @@ export class KeyQueue implements RequestUser, WaitHost {
 
   #advance(): void {
     const next = this.#queue.peek();
-    if (next === undefined) this.#engine.forgetIdle(this);
-    else this.#lead(next);
+    if (next !== undefined) this.#lead(next);
   }
 
   /** Asks the backend, for `head` and whoever comes after it. */

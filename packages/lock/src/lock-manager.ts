@@ -72,15 +72,21 @@ export class LockManager extends IsolatedEmitter<LockEvents> implements AsyncDis
    * @throws {@link DeadlockError} when the wait could never end
    * @throws {@link LockUnavailableError} when the server did not answer
    */
-  async acquireLock(
+  acquireLock(
     key: string | readonly string[],
     type?: LockType | LockConfig,
     config?: LockConfig,
   ): Promise<Lock> {
-    return await this.#acquire({
-      keys: resolveKeys(key),
-      config: resolveConfig(this.#defaults, type, config),
-    });
+    try {
+      const wish = {
+        keys: resolveKeys(key),
+        config: resolveConfig(this.#defaults, type, config),
+        must: true,
+      };
+      return this.#acquire(wish);
+    } catch (error) {
+      return Promise.reject(error);
+    }
   }
 
   /** As {@link acquireLock}, but `undefined` when it is not free: at once, or within `wait` if that is given. */
@@ -91,7 +97,7 @@ export class LockManager extends IsolatedEmitter<LockEvents> implements AsyncDis
   ): Promise<Lock | undefined> {
     const keys = resolveKeys(key);
     const resolved = resolveConfig({ ...this.#defaults, wait: 0 }, type, config);
-    return await this.#tryAcquire({ keys, config: resolved });
+    return await new Acquisition(this.#engine, { keys, config: resolved, must: false }).run();
   }
 
   /**
@@ -126,13 +132,14 @@ export class LockManager extends IsolatedEmitter<LockEvents> implements AsyncDis
     const wish = (weight: number | undefined, own: LockConfig | undefined, wait?: 0): Wish => ({
       keys,
       config: resolveConfig(wait === undefined ? base : { ...base, wait }, own, undefined),
+      must: wait === undefined,
       permits: { weight: checkPermits(weight ?? 1, 'permits', limit), limit },
     });
     return {
       key,
       permits: limit,
       acquire: async (weight, own) => await this.#acquire(wish(weight, own)),
-      tryAcquire: async (weight, own) => await this.#tryAcquire(wish(weight, own, 0)),
+      tryAcquire: async (weight, own) => await new Acquisition(this.#engine, wish(weight, own, 0)).run(),
     };
   }
 
@@ -189,13 +196,9 @@ export class LockManager extends IsolatedEmitter<LockEvents> implements AsyncDis
     return this.close();
   }
 
-  async #acquire(wish: Wish): Promise<HeldLock> {
-    const acquisition = new Acquisition(this.#engine, wish);
-    return (await acquisition.run()) ?? (await acquisition.throwBusy());
-  }
-
-  async #tryAcquire(wish: Wish): Promise<HeldLock | undefined> {
-    return await new Acquisition(this.#engine, wish).tryRun();
+  #acquire(wish: Wish): Promise<HeldLock> {
+    // What must be had is had, or the promise rejects.
+    return new Acquisition(this.#engine, wish).run() as Promise<HeldLock>;
   }
 
   async #guard<T>(
@@ -204,7 +207,7 @@ export class LockManager extends IsolatedEmitter<LockEvents> implements AsyncDis
     fn: Critical<T>,
   ): Promise<T> {
     const config = resolveConfig(this.#defaults, type, undefined);
-    const lock = await this.#acquire({ keys: resolveKeys(key), config });
+    const lock = await this.#acquire({ keys: resolveKeys(key), config, must: true });
     try {
       return await runInFrame(lock.frame(false), () => fn(lock));
     } finally {
@@ -218,7 +221,7 @@ export class LockManager extends IsolatedEmitter<LockEvents> implements AsyncDis
     const named = { ...this.#defaults, name: typeof template === 'string' ? template : this.#defaults.name };
     const config = resolveConfig(named, type, undefined);
     const guard = async (key: string, call: () => unknown): Promise<unknown> => {
-      const lock = await this.#acquire({ keys: resolveKeys(key), config });
+      const lock = await this.#acquire({ keys: resolveKeys(key), config, must: true });
       try {
         return await runInFrame(lock.frame(false), call);
       } finally {
@@ -244,7 +247,7 @@ export class LockManager extends IsolatedEmitter<LockEvents> implements AsyncDis
     const left = (): number => Math.max(0, end - engine.clock.monotonic());
     engine.closed = true;
     for (const attempt of engine.attempts) attempt.fail(new LockManagerClosedError());
-    const releases = [...engine.holds.values()].map((hold) => engine.retire(hold));
+    const releases = [...engine.holds].map((hold) => engine.retire(hold));
     engine.background(() => Promise.all(releases), 'release what is held');
     await engine.settled(left());
     engine.waits.clear();

@@ -1,10 +1,13 @@
 import type { Leaver } from './backend.ts';
 import type { LockEngine } from './engine.ts';
 import type { Hold } from './hold.ts';
+import type { Linked } from './linked-set.ts';
 import type { TimelineEntry } from './timeline.ts';
 
 /** Gives one hold back: asked once, and again in the background until the lease has ended when no answer comes. */
-export class Release implements Leaver, TimelineEntry {
+export class Release implements Leaver, TimelineEntry, Linked<Release> {
+  before: Release | undefined;
+  after: Release | undefined;
   dueAt = 0;
   heapIndex = -1;
   readonly hold: Hold;

@@ -56,7 +56,6 @@ export class RemoteRequest implements TimelineEntry, Taker {
   }
 
   start(): void {
-    this.#engine.requests.set(this.request.holdId, this);
     this.ask();
   }
 
@@ -129,6 +128,8 @@ export class RemoteRequest implements TimelineEntry, Taker {
       this.#stray();
       return;
     }
+    // Only now can a grant be pushed.
+    this.#engine.requests.set(this.request.holdId, this);
     this.#engine.backend.acquire(this.request, { queue: this.#queue }).then(
       (answer) => {
         this.#open -= 1;

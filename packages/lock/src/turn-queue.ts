@@ -1,44 +1,34 @@
 import type { Waiting } from './attempt.ts';
 
-/** A queue of waits: first in, first out; those that have ended are skipped. */
+/** A queue of waits: first in, first out; those that have ended are skipped. The links lie in the waits themselves. */
 export class TurnQueue {
-  #entries: (Waiting | undefined)[] = [];
-  #head = 0;
+  #head: Waiting | undefined;
+  #tail: Waiting | undefined;
 
   push(waiting: Waiting): void {
-    this.#entries.push(waiting);
+    if (this.#tail === undefined) this.#head = waiting;
+    else this.#tail.next = waiting;
+    this.#tail = waiting;
   }
 
   /** The first that still waits. */
   peek(): Waiting | undefined {
-    for (; this.#head < this.#entries.length; this.#head += 1) {
-      const first = this.#entries[this.#head];
-      if (first !== undefined && !first.done) return first;
-      this.#entries[this.#head] = undefined;
-    }
-    this.#entries = [];
-    this.#head = 0;
-    return undefined;
+    while (this.#head?.done === true) this.#head = this.#head.next;
+    if (this.#head === undefined) this.#tail = undefined;
+    return this.#head;
   }
 
   shift(): Waiting | undefined {
     const first = this.peek();
     if (first === undefined) return undefined;
-    this.#entries[this.#head] = undefined;
-    this.#head += 1;
-    // Moves the rest forward only when most of the array is behind the head, so that each entry is moved O(1) times.
-    if (this.#head > 1024 && this.#head * 2 > this.#entries.length) {
-      this.#entries = this.#entries.slice(this.#head);
-      this.#head = 0;
-    }
+    this.#head = first.next;
+    first.next = undefined;
+    if (this.#head === undefined) this.#tail = undefined;
     return first;
   }
 
   /** Those that still wait, in order. */
   *waiting(): Iterable<Waiting> {
-    for (let index = this.#head; index < this.#entries.length; index += 1) {
-      const entry = this.#entries[index];
-      if (entry !== undefined && !entry.done) yield entry;
-    }
+    for (let entry = this.peek(); entry !== undefined; entry = entry.next) if (!entry.done) yield entry;
   }
 }

@@ -1,5 +1,5 @@
 import { onAbort, toMilliseconds } from '@xiaoke/core';
-import { Attempt, Waiting, type WaitHost } from './attempt.ts';
+import { Attempt, WaitEnd, Waiting, type WaitHost } from './attempt.ts';
 import type { Busy, Grant, HoldRequest } from './backend.ts';
 import type { LockEngine } from './engine.ts';
 import { DeadlockError, LockAbortedError, LockLostError, LockTimeoutError } from './errors.ts';
@@ -36,7 +36,8 @@ export async function upgradeHold(
     { ...base, wait },
     held.filter((other) => other !== part),
   );
-  const waiting = new Waiting(part.resource, attempt);
+  const end = new WaitEnd();
+  const waiting = new Waiting(part.resource, attempt, end);
   const upgrade = new Upgrade(engine, part, request, waiting);
   // A single try lasts as long as its answer takes.
   const limit = wait > 0 ? wait : engine.options.commandTimeout;
@@ -44,7 +45,7 @@ export async function upgradeHold(
   const off = onAbort(signal, (reason) => waiting.fail(new LockAbortedError(keys, reason)));
   try {
     upgrade.ask();
-    await waiting.promise;
+    await end.promise;
   } finally {
     off();
     if (timer !== undefined) engine.waits.cancel(timer);
