@@ -133,8 +133,10 @@ export interface SessionListener {
 /** The place of one worker pool at one partition of a backend: its identity, its lease, its wake-ups. */
 export interface Session {
   readonly partition: number;
+  /** How many turns of one queue may be under way at once. @default 1 */
+  readonly turnsAtOnce?: number;
   /**
-   * One exchange, at most one per queue at a time. It is repeated through outages for as long as the session is open, and a
+   * One exchange, at most `turnsAtOnce` per queue at a time. It is repeated through outages for as long as the session is open, and a
    * repetition gives what the first gave. It rejects when the session closes, or when repeating cannot help; the same
    * settlements may then be sent again.
    */

@@ -330,7 +330,8 @@ export class Manager extends IsolatedEmitter<QueueEvents> implements QueueManage
       const name = items[index]?.name ?? '';
       if (task !== undefined) {
         this.#metrics.enqueued(task.queue, name, task.priority, duplicate);
-        if (!duplicate) this.emit('enqueued', { id, name, queue: task.queue });
+        if (!duplicate && this.listenerCount('enqueued') > 0)
+          this.emit('enqueued', { id, name, queue: task.queue });
       }
       return this.#handle(id, duplicate);
     });

@@ -1,4 +1,4 @@
-import type { MetricsSink } from '@xiaoke/core';
+import { noopMetrics, type MetricsSink } from '@xiaoke/core';
 import type { Outcome } from './backend.ts';
 import { PRIORITIES } from './task-options.ts';
 import type { ActiveTask } from './worker/active-task.ts';
@@ -43,8 +43,11 @@ export class QueueMetrics {
   };
   readonly #sink;
   readonly #announced = new Set<string>();
+  /** Nobody looks: labels are not made for nothing. */
+  readonly #silent: boolean;
 
   constructor(metrics: MetricsSink) {
+    this.#silent = metrics === noopMetrics;
     const task = { queue: String, task: String } as const;
     this.#sink = {
       enqueued: metrics.counter({
@@ -106,11 +109,13 @@ export class QueueMetrics {
       return;
     }
     this.totals.enqueued += 1;
+    if (this.#silent) return;
     this.#sink.enqueued.inc({ queue, task, priority: priorityName(priority) });
   }
 
   started(task: ActiveTask): void {
     this.totals.started += 1;
+    if (this.#silent) return;
     const { queue, name, envelope } = task;
     this.#announce(queue, name);
     this.#sink.attempts.inc({ queue, task: name });
@@ -121,17 +126,17 @@ export class QueueMetrics {
   }
 
   settled(task: ActiveTask, outcome: Outcome, durationMs: number, reason: string): void {
+    if (outcome.kind === 'return') return;
+    this.totals[outcome.kind === 'retry' ? 'retried' : outcome.kind] += 1;
+    if (this.#silent) return;
     const { queue, name } = task;
     const labels = { queue, task: name };
-    if (outcome.kind === 'return') return;
     if (outcome.kind === 'retry') {
-      this.totals.retried += 1;
       this.#sink.retries.inc({ ...labels, reason: outcome.counted ? 'error' : 'later' });
       const failure = task.stopped?.cause === 'timeout' ? 'timeout' : 'failed';
       this.#sink.duration.observe({ ...labels, outcome: failure }, durationMs / 1_000);
       return;
     }
-    this.totals[outcome.kind] += 1;
     if (outcome.kind === 'dead') this.#sink.dead.inc({ ...labels, reason });
     const how = outcome.kind === 'dead' ? (reason === 'TIMEOUT' ? 'timeout' : 'failed') : outcome.kind;
     this.#sink.finished.inc({ ...labels, outcome: how });

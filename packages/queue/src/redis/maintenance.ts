@@ -126,7 +126,9 @@ export class Maintenance {
       }
     }
     if (dead.workers.length > 0) {
-      const turns = dead.workers.flatMap((worker) => names.map((queue) => `n:${queue}\n${worker}`));
+      const turns = dead.workers.flatMap((worker) =>
+        names.flatMap((queue) => [`n:${queue}\n${worker}\n0`, `n:${queue}\n${worker}\n1`]),
+      );
       await ask(async (link) => {
         await Promise.all([
           // By time, not by name: a worker that came back to life meanwhile keeps its lease.

@@ -25,12 +25,28 @@ export interface RedisSessionOptions {
   readonly closed: (session: RedisSession) => void;
 }
 
-type RawReply = [number, string[], string[], number, string, number];
+/** Numbered turns of a queue, in two rows: even and odd. A row has one turn under way at most. */
+interface Rows {
+  readonly last: [number, number];
+  readonly free: (0 | 1)[];
+}
+
+type RawReply = [
+  now: number,
+  lost: string[],
+  claims: string[],
+  nextMs: number,
+  needsAll: string,
+  tokens: number | string[],
+  counts: (number | string)[],
+];
 
 const BLOCK_SILENCE = 8_000;
+const NEVER_RUN: readonly number[] = [0, 0];
 
 /** A worker pool's place at one partition: an identity with a lease, a connection for turns, and one that waits. */
 export class RedisSession implements Session {
+  readonly turnsAtOnce = 2;
   readonly partition: number;
   readonly worker: string;
   readonly listener: SessionListener;
@@ -38,7 +54,7 @@ export class RedisSession implements Session {
   readonly #partitionKeys: PartitionKeys;
   readonly #link: RedisLink;
   readonly #blocking: RedisLink;
-  readonly #turns = new Map<string, number>();
+  readonly #rows = new Map<string, Rows>();
   readonly #needsAll = new Set<string>();
   #renewedAt = -Infinity;
   #announcedAt = -Infinity;
@@ -59,8 +75,18 @@ export class RedisSession implements Session {
   }
 
   async turn(queue: string, request: TurnRequest): Promise<TurnReply> {
-    const turn = (this.#turns.get(queue) ?? 0) + 1;
-    this.#turns.set(queue, turn);
+    const rows = this.#rowsOf(queue);
+    const row = rows.free.pop();
+    if (row === undefined) throw new QueueError('UNSUPPORTED', 'Two turns of this queue are under way');
+    try {
+      rows.last[row] += 2;
+      return await this.#repeat(queue, rows.last[row], request);
+    } finally {
+      rows.free.push(row);
+    }
+  }
+
+  async #repeat(queue: string, turn: number, request: TurnRequest): Promise<TurnReply> {
     const full = this.#needsAll.delete(queue);
     const keys = this.#options.keys.queue(this.partition, queue);
     for (let tries = 0; ; tries += 1) {
@@ -200,6 +226,14 @@ export class RedisSession implements Session {
     this.#announcedAt = systemClock.monotonic();
   }
 
+  #rowsOf(queue: string): Rows {
+    const known = this.#rows.get(queue);
+    if (known !== undefined) return known;
+    const made: Rows = { last: [0, 1], free: [0, 1] };
+    this.#rows.set(queue, made);
+    return made;
+  }
+
   /** The lease is renewed by turns, but not by each of them. */
   #leaseDue(): number {
     const { leaseMs } = this.#options;
@@ -223,17 +257,19 @@ export class RedisSession implements Session {
   }
 }
 
-function toReply([now, lost, flat, next]: RawReply): TurnReply {
+function toReply([now, lost, flat, next, , tokens, counts]: RawReply): TurnReply {
+  const before = new Map<number, string>();
+  for (let at = 0; at < counts.length; at += 2) before.set(Number(counts[at]) - 1, String(counts[at + 1]));
   const claims: Claim[] = [];
-  for (let at = 0; at < flat.length; at += 4) {
-    const counts = flat[at + 3] ?? '';
-    const split = counts.indexOf('|');
+  for (let at = 0; at < flat.length; at += 2) {
+    const index = at / 2;
+    const [attempts, stalls] = before.get(index)?.split('|', 2).map(Number) ?? NEVER_RUN;
     claims.push({
       id: flat[at] ?? '',
-      token: Number(flat[at + 1]),
-      blob: flat[at + 2] ?? '',
-      attempts: counts === '' ? 0 : Number(counts.slice(0, split)),
-      stalls: counts === '' ? 0 : Number(counts.slice(split + 1)),
+      token: typeof tokens === 'number' ? tokens + index : Number(tokens[index]),
+      blob: flat[at + 1] ?? '',
+      attempts: attempts ?? 0,
+      stalls: stalls ?? 0,
     });
   }
   return { now, lost, claims, nextMs: next < 0 ? undefined : next };

@@ -52,7 +52,7 @@ export function addTasks(
   const args: RedisArgument[] = [queue, tasks.length, ''];
   let special: Record<string, object> | undefined;
   for (const task of tasks) {
-    args.push(task.id, task.priority, when(task), task.blob);
+    args.push(`${task.priority}${when(task)}:${task.id}`, task.blob);
     if (task.unique !== undefined || task.group !== undefined || task.children !== undefined) {
       special ??= {};
       special[task.id] = { u: task.unique, g: task.group, c: task.children };
@@ -85,16 +85,7 @@ export function sendTurn(
   request: TurnRequest,
 ): Promise<unknown> {
   const { settlements, want, quotas } = request;
-  const completions: RedisArgument[] = [];
-  const others: RedisArgument[] = [];
-  let links: Record<string, object> | undefined;
-  for (const settlement of settlements) {
-    pushSettlement(settlement, completions, others);
-    if (settlement.links === undefined) continue;
-    links ??= {};
-    const { unique, group, parent } = settlement.links;
-    links[settlement.id] = { i: settlement.id, u: unique, g: group, p: parent };
-  }
+  const { completed, others, links, keepMs, resultless } = sort(settlements);
   const repeated = settlements.some((settlement) => settlement.repeated);
   const args: RedisArgument[] = [
     frame.worker,
@@ -106,34 +97,71 @@ export function sendTurn(
     frame.channel,
     repeated ? '1' : '',
     quotas.length,
-    completions.length / 4,
+    completed.length,
     others.length / 7,
     links === undefined ? '' : JSON.stringify(links),
+    keepMs,
+    resultless ? '1' : '',
   ];
   for (const [list, count] of quotas) args.push(list, count);
-  const full = frame.full || links !== undefined;
-  return link.run(scripts.turn, full ? keys.all : keys.base, args.concat(completions, others));
+  for (const { id, token, result } of completed) {
+    args.push(`${token}|${id}`);
+    if (!resultless) args.push(result);
+  }
+  for (const argument of others) args.push(argument);
+  return link.run(scripts.turn, frame.full || links !== undefined ? keys.all : keys.base, args);
 }
 
-function pushSettlement(
-  { id, token, priority, outcome }: Settlement,
-  completions: RedisArgument[],
-  others: RedisArgument[],
-): void {
-  const claim = `${token}|`;
-  if (outcome.kind === 'completed') {
-    completions.push(id, claim, outcome.keepMs, outcome.result);
-    return;
+interface Completed {
+  readonly id: string;
+  readonly token: number;
+  readonly result: string;
+}
+
+interface Sorted {
+  /** Those that are kept equally long, which are most; each argument less counts. */
+  readonly completed: readonly Completed[];
+  readonly keepMs: number;
+  readonly resultless: boolean;
+  readonly others: readonly RedisArgument[];
+  readonly links: Readonly<Record<string, object>> | undefined;
+}
+
+function sort(settlements: readonly Settlement[]): Sorted {
+  const completed: Completed[] = [];
+  const others: RedisArgument[] = [];
+  let links: Record<string, object> | undefined;
+  let keepMs = -1;
+  let resultless = true;
+  for (const settlement of settlements) {
+    const { id, token, outcome } = settlement;
+    if (settlement.links !== undefined) {
+      links ??= {};
+      const { unique, group, parent } = settlement.links;
+      links[id] = { i: id, u: unique, g: group, p: parent };
+    }
+    if (outcome.kind === 'completed' && (keepMs === -1 || outcome.keepMs === keepMs)) {
+      keepMs = outcome.keepMs;
+      if (outcome.result !== '') resultless = false;
+      completed.push({ id, token, result: outcome.result });
+    } else pushOther(settlement, others);
   }
+  return { completed, keepMs, resultless, others, links };
+}
+
+function pushOther({ id, token, priority, outcome }: Settlement, others: RedisArgument[]): void {
+  const claim = `${token}|`;
   const kind = KINDS[outcome.kind];
   if (outcome.kind === 'return') others.push(id, claim, kind, priority, 0, 0, '');
+  else if (outcome.kind === 'completed')
+    others.push(id, claim, kind, priority, outcome.keepMs, 0, outcome.result);
   else {
     const ms = outcome.kind === 'retry' ? outcome.delayMs : outcome.keepMs;
     others.push(id, claim, kind, priority, ms, outcome.counted ? 1 : 0, outcome.error);
   }
 }
 
-function when(task: NewTask): RedisArgument {
+function when(task: NewTask): string {
   if (task.runAt !== undefined) return `@${task.runAt}`;
-  return task.delayMs;
+  return task.delayMs === 0 ? '' : String(task.delayMs);
 }

@@ -9,6 +9,8 @@ import type { Slots, SlotTaker } from './slots.ts';
 
 /** The most that one turn settles or takes. */
 export const MAX_BATCH = 500;
+// With so few, a batch is too small to be halved.
+const FEW_SLOTS = 4;
 
 /** What a lane needs of its pool. */
 export interface LaneOptions {
@@ -28,8 +30,9 @@ export interface LaneOptions {
 }
 
 /**
- * One queue as one pool sees it. At most one turn is in flight: while it flies, what finishes gathers for the next (group
- * commit), and a slot is used again only by the turn that commits its outcome, or later.
+ * One queue as one pool sees it. While a turn flies, what finishes gathers for the next (group commit), and a slot is used
+ * again only by the turn that commits its outcome, or later. Where the session allows two turns at once, each takes half of
+ * the slots, so that this process and the backend work at the same time; a second one starts only when it is worth it.
  */
 export class Lane implements SlotTaker {
   readonly queue: string;
@@ -40,7 +43,7 @@ export class Lane implements SlotTaker {
   readonly #options: LaneOptions;
   #finished: ActiveTask[] = [];
   #scheduled = false;
-  #turning = false;
+  #turning = 0;
   #mayHaveWork = true;
   #accepting = true;
   #closed = false;
@@ -53,7 +56,7 @@ export class Lane implements SlotTaker {
 
   /** Whether it waits to be woken. */
   get isIdle(): boolean {
-    return !this.#turning && !this.#scheduled && !this.#mayHaveWork && this.#accepting;
+    return this.#turning === 0 && !this.#scheduled && !this.#mayHaveWork && this.#accepting;
   }
 
   /** There may be work. */
@@ -63,11 +66,11 @@ export class Lane implements SlotTaker {
   }
 
   kick(): void {
-    if (this.#scheduled || this.#turning || this.#closed) return;
+    if (this.#scheduled || this.#closed || !this.#worthATurn()) return;
     this.#scheduled = true;
     setImmediate(() => {
       this.#scheduled = false;
-      if (!this.#turning) void this.#run();
+      if (this.#worthATurn()) void this.#run();
     });
   }
 
@@ -98,19 +101,44 @@ export class Lane implements SlotTaker {
   }
 
   async #run(): Promise<void> {
-    this.#turning = true;
-    while (!this.#closed) {
-      const batch = this.#finished.splice(0, MAX_BATCH);
-      const want = this.#want(batch.length);
+    while (!this.#closed && this.#worthATurn()) {
+      const most = this.#most();
+      const batch = this.#finished.splice(0, most);
+      const want = this.#want(batch.length, most);
       if (batch.length === 0 && want === 0) break;
+      this.#turning += 1;
+      // Another half may be waiting.
+      if (this.#turning < this.#turnsAtOnce()) this.kick();
       await this.#turn(batch, want);
+      this.#turning -= 1;
     }
-    this.#turning = false;
+    if (this.#turning > 0) return;
     if (!this.#mayHaveWork && this.#accepting && !this.#closed) this.#options.idle(this);
   }
 
+  #turnsAtOnce(): number {
+    const { session, slots } = this.#options;
+    return slots.total < FEW_SLOTS ? 1 : (session.turnsAtOnce ?? 1);
+  }
+
+  /** How many tasks one turn settles or takes. */
+  #most(): number {
+    const turns = this.#turnsAtOnce();
+    return turns === 1 ? MAX_BATCH : Math.min(MAX_BATCH, Math.ceil(this.#options.slots.total / turns));
+  }
+
+  /** The first turn always is; another one beside it only with a good part of a batch, or the group commit were for nothing. */
+  #worthATurn(): boolean {
+    if (this.#turning === 0) return true;
+    const turns = this.#turnsAtOnce();
+    if (this.#turning >= turns) return false;
+    const { slots } = this.#options;
+    const ready = this.#finished.length + (this.#mayHaveWork && this.#accepting ? slots.free : 0);
+    return ready >= slots.total / (2 * turns);
+  }
+
   /** How many slots this turn can fill: those of the tasks it settles, and free ones. */
-  #want(held: number): number {
+  #want(held: number, most: number): number {
     const { slots } = this.#options;
     if (!this.#accepting) return 0;
     const over = Math.max(0, slots.used - slots.total);
@@ -121,7 +149,7 @@ export class Lane implements SlotTaker {
       return 0;
     }
     if (!this.#mayHaveWork && held === 0) return 0;
-    const extra = this.#mayHaveWork ? slots.take(this, MAX_BATCH - held) : 0;
+    const extra = this.#mayHaveWork ? slots.take(this, most - held) : 0;
     return Math.max(0, held - over) + extra;
   }
 

@@ -63,6 +63,7 @@ export class WorkerHost {
       traced: (task, work) => this.tracing.run(task.envelope.traceparent, task.name, work),
       started: (task) => {
         metrics.started(task);
+        if (emitter.listenerCount('started') === 0) return;
         const { id, name, queue, attempt } = task;
         emitter.emit('started', { id, name, queue, attempt });
       },

@@ -1,7 +1,8 @@
 -- Enqueues tasks of one queue.
 -- KEYS: those of base.lua; without unique keys, groups and children only the first 14
--- ARGV: 1 queue, 2 how many, 3 what is special about some as JSON by id, or ''; then id, priority, delay or @time, blob of each
--- returns: for each task the id that stands for it, or '' when it is its own and new
+-- ARGV: 1 queue, 2 how many, 3 what is special about some as JSON by id, or ''; then priority, delay or @time, ':' and id in
+--       one text, and the blob, of each
+-- returns: for each task the id that stands for it, or '' when it is its own and new; nothing when all are
 -- Safe to repeat: an id that is there with the same text was added by an earlier run of the same call.
 -- @include base
 -- @include links
@@ -11,14 +12,21 @@ local queue, n = ARGV[1], tonumber(ARGV[2])
 local special = ARGV[3] ~= '' and cjson.decode(ARGV[3]) or nil
 local now = clock()
 local ids = {}
-for i = 1, n do ids[i] = ARGV[4 * i] end
+local prios, whens = {}, {}
+for i = 1, n do
+  local head = ARGV[2 * i + 2]
+  local colon = string.find(head, ':', 2, true)
+  prios[i] = tonumber(string.sub(head, 1, 1))
+  whens[i] = string.sub(head, 2, colon - 1)
+  ids[i] = string.sub(head, colon + 1)
+end
 local existing = call('HMGET', JOBS, unpack(ids))
 local reply, blobs, lists, delayed, seen, added = {}, {}, { {}, {}, {} }, {}, {}, 0
 
 for i = 1, n do
-  local id, prio, when, blob = ids[i], tonumber(ARGV[4 * i + 1]), ARGV[4 * i + 2], ARGV[4 * i + 3]
+  local id, prio, when, blob = ids[i], prios[i], whens[i], ARGV[2 * i + 3]
   local at = nil
-  if when ~= '0' then
+  if when ~= '' then
     if string.sub(when, 1, 1) == '@' then at = tonumber(string.sub(when, 2)) else at = now + tonumber(when) end
   end
   local s = special and special[id]
@@ -70,4 +78,8 @@ if #blobs > 0 then
   call('ZADD', MK, 0, '0')
 end
 if added > 0 then call('HINCRBY', ST, 'e:' .. queue, added) end
-return reply
+-- Most calls have nothing to tell.
+for i = 1, n do
+  if reply[i] ~= '' then return reply end
+end
+return {}

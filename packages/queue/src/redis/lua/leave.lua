@@ -19,5 +19,6 @@ for i = 4, #ARGV do
   end
 end
 if count > 0 then call('ZADD', MK, 0, '0') end
-call('HDEL', CFG, 'n:' .. ARGV[2] .. '\n' .. worker)
+local row = 'n:' .. ARGV[2] .. '\n' .. worker
+call('HDEL', CFG, row .. '\n0', row .. '\n1')
 return count
