@@ -72,8 +72,12 @@ export class Bulk {
     return options?.signal === undefined ? all : abortable(all, options.signal);
   }
 
-  async #read(place: Place): Promise<{ readonly value: unknown } | undefined> {
-    return this.serve(place) ?? this.#engine.fetch(place);
+  #read(place: Place): Promise<{ readonly value: unknown } | undefined> {
+    const served = this.serve(place);
+    if (served !== undefined) return Promise.resolve(served);
+    return new Promise((resolve) => {
+      this.#engine.fetch(place, resolve);
+    });
   }
 
   /** From the first tier; a stale value only where it can be loaded again behind it. */
@@ -167,7 +171,7 @@ export class Bulk {
     const { second, tally } = this.#engine;
     if (second === undefined) return { kind: 'alone' };
     const { place, tags } = flight.capture;
-    const found = await second.read(place);
+    const found = await this.#engine.look(place);
     if (found === undefined) tally.redisMisses += 1;
     else if (found.freshFor > 0 && !batch.refresh) {
       tally.redisHits += 1;
@@ -177,7 +181,7 @@ export class Bulk {
       place,
       tags,
       lifetime: batch.lifetime,
-      known: found?.stamp.toString(),
+      known: found,
     });
     return claim.kind === 'found' ? this.#found(flight, claim.found, batch) : claim;
   }

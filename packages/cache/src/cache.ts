@@ -232,11 +232,19 @@ export class Cache<V> implements CacheManager<V> {
     return stored.value as V;
   }
 
-  async #get(key: string): Promise<V | undefined> {
-    const place = this.#place(key);
-    const found = this.#bulk.serve(place, undefined, true) ?? (await this.#engine.fetch(place));
-    if (found === undefined) this.#engine.events.emit('miss', { key });
-    return found?.value as V | undefined;
+  #get(key: string): Promise<V | undefined> {
+    return new Promise((resolve) => {
+      const place = this.#place(key);
+      const served = this.#bulk.serve(place, undefined, true);
+      if (served !== undefined) {
+        resolve(served.value as V);
+        return;
+      }
+      this.#engine.fetch(place, (found) => {
+        if (found === undefined) this.#engine.missed(key);
+        resolve(found?.value as V | undefined);
+      });
+    });
   }
 
   async #getOrSet(key: string, loader: Loader<V>, options: LoadOptions | undefined): Promise<V> {

@@ -27,7 +27,9 @@ export function seenSum(counters: readonly Counter[]): number {
 /** The sum of the shared versions, or undefined while one of them is not known. */
 export function sharedSum(counters: readonly Counter[]): number | undefined {
   let sum = 0;
-  for (const { shared } of counters) {
+  // By index: this runs for every value that is read.
+  for (let i = 0; i < counters.length; i += 1) {
+    const shared = counters[i]?.shared;
     if (shared === undefined) return undefined;
     sum += shared;
   }

@@ -25,8 +25,6 @@ export type MakeSecondTier = (
   },
 ) => SecondTier | undefined;
 
-const NOTHING: Promise<undefined> = Promise.resolve(undefined);
-
 /** What all namespaces of one cache share: both tiers, what is on its way between them, and what they count. */
 export class Engine {
   readonly options: ResolvedCacheOptions;
@@ -87,21 +85,34 @@ export class Engine {
     return tags.map((tag) => this.counters.tag(tag));
   }
 
-  /** The fresh value of the place from the second tier, kept in the first. */
-  fetch(place: Place): Promise<Found | undefined> {
-    if (this.second === undefined) return NOTHING;
+  /**
+   * The fresh value of the place from the second tier, kept in the first. It calls back: this is the way of every read that
+   * goes to Redis, and a promise for each of its steps would cost as much as the rest.
+   */
+  fetch(place: Place, receive: (found: Found | undefined) => void): void {
+    const { second } = this;
+    if (second === undefined) {
+      receive(undefined);
+      return;
+    }
     const capture = this.captures.open(place);
-    return this.second.read(place).then((found) => {
-      if (found === undefined || found.freshFor <= 0) {
-        this.tally.redisMisses += 1;
-        this.captures.close(capture);
-        return undefined;
-      }
-      this.tally.redisHits += 1;
-      this.hit(place.key, 'redis', false);
-      this.adopt(capture, found);
+    second.read(place, (found) => {
+      const fresh = found !== undefined && found.freshFor > 0;
+      if (fresh) {
+        this.tally.redisHits += 1;
+        this.hit(place.key, 'redis', false);
+        this.adopt(capture, found);
+      } else this.tally.redisMisses += 1;
       this.captures.close(capture);
-      return found;
+      receive(fresh ? found : undefined);
+    });
+  }
+
+  /** What the second tier has, fresh or not. */
+  look(place: Place): Promise<Found | undefined> {
+    return new Promise((resolve) => {
+      if (this.second === undefined) resolve(undefined);
+      else this.second.read(place, resolve);
     });
   }
 
@@ -133,6 +144,11 @@ export class Engine {
   /** Tells who listens that a read gave a value. */
   hit(key: string, tier: Tier, stale: boolean): void {
     if (this.watchesHits) this.events.emit('hit', { key, tier, stale });
+  }
+
+  /** Tells who listens that a read found nothing. */
+  missed(key: string): void {
+    if (this.events.listenerCount('miss') > 0) this.events.emit('miss', { key });
   }
 
   stats(): CacheStats {

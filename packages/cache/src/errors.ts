@@ -32,8 +32,6 @@ export class LoaderTimeoutError extends CacheError {
   }
 }
 
-// Control characters end up in logs and protocols; a lone surrogate has no UTF-8 form, so two such keys would be one.
-const UNUSABLE = /\p{Cc}|\p{Cs}/u;
 const MAX_KEY_LENGTH = 8_192;
 
 /** @throws {@link CacheError} `INVALID_KEY` when `key` is no string, is empty, too long, or holds what cannot be stored */
@@ -46,7 +44,22 @@ function problemOf(key: unknown): string | undefined {
   if (typeof key !== 'string') return `must be a string, not ${key === null ? 'null' : typeof key}`;
   if (key === '') return 'must not be empty';
   if (key.length > MAX_KEY_LENGTH) return `must have at most ${MAX_KEY_LENGTH} characters`;
-  return UNUSABLE.test(key) ? 'must not hold control characters or lone surrogates' : undefined;
+  return isUnusable(key) ? 'must not hold control characters or lone surrogates' : undefined;
+}
+
+// Control characters end up in logs and protocols; a lone surrogate has no UTF-8 form, so two such keys would be one. A loop,
+// because it runs on every read, and a regular expression takes several times as long.
+function isUnusable(key: string): boolean {
+  for (let i = 0; i < key.length; i += 1) {
+    const code = key.charCodeAt(i);
+    if (code < 0x20 || (code >= 0x7f && code < 0xa0)) return true;
+    if (code >= 0xd800 && code < 0xe000) return !isWellFormed(key);
+  }
+  return false;
+}
+
+function isWellFormed(key: string): boolean {
+  return !/[\p{Cc}\p{Cs}]/u.test(key);
 }
 
 /** @throws InvalidOptionError when `value` cannot be gone through; a text can, but is never meant */

@@ -116,7 +116,7 @@ export class Loading {
     const { second } = this.#engine;
     const found = second && (await this.#look(flight.capture, request, anew));
     if (found?.usable === true) return found.value.value;
-    const claim = await this.#claim(flight, request, found?.value.stamp.toString());
+    const claim = await this.#claim(flight, request, found?.value);
     if (claim.kind === 'found') {
       this.#engine.tally.coalescedRemotely += 1;
       this.#engine.adopt(flight.capture, claim.found, request.lifetime);
@@ -131,8 +131,8 @@ export class Loading {
     request: Request,
     anew: boolean,
   ): Promise<{ value: Found; usable: boolean } | undefined> {
-    const { second, tally, first } = this.#engine;
-    const value = await second?.read(request.place);
+    const { tally, first } = this.#engine;
+    const value = await this.#engine.look(request.place);
     if (value === undefined) {
       tally.redisMisses += 1;
       return undefined;
@@ -157,7 +157,7 @@ export class Loading {
   }
 
   /** Gets the right to load, or waits for the process that has it. */
-  async #claim(flight: Flight, request: Request, known: string | undefined): Promise<Claim> {
+  async #claim(flight: Flight, request: Request, known: Found | undefined): Promise<Claim> {
     const { second, time } = this.#engine;
     const { clock, random } = this.#engine.options;
     const { tags } = flight.capture;

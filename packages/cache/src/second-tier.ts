@@ -14,8 +14,8 @@ export interface Found {
   /** Sliding ttl, 0 for none. */
   readonly idleTtl: number;
   readonly tags: readonly Counter[];
-  /** Identifies this writing of the value. */
-  readonly stamp: { toString(): string };
+  /** What was stored, for {@link SecondTier.claim} to tell this writing of the value from another. */
+  readonly source: Uint8Array;
 }
 
 /** A value to be written. */
@@ -35,8 +35,8 @@ export interface ClaimRequest {
   readonly place: Place;
   readonly tags: readonly Counter[];
   readonly lifetime: Lifetime;
-  /** The stamp of a value that counts as none. */
-  readonly known: string | undefined;
+  /** A value that was found, and counts as none. */
+  readonly known: Found | undefined;
 }
 
 /** What became of a write: `away` when the second tier could not be reached. */
@@ -84,8 +84,8 @@ export interface SecondTier {
   /** @throws CacheError `SERIALIZATION`, before anything is written */
   serialize(value: unknown): Serialized;
   ready(timeout: number): Promise<boolean>;
-  /** Reads in the same turn of the event loop share one round trip. */
-  read(place: Place): Promise<Found | undefined>;
+  /** Reads in the same turn of the event loop share one round trip. `receive` must not throw. */
+  read(place: Place, receive: (found: Found | undefined) => void): void;
   /** One attempt. */
   claim(request: ClaimRequest): Promise<Claim>;
   write(drafts: readonly Draft[]): Promise<readonly WriteOutcome[]>;

@@ -12,7 +12,7 @@ import { Loader, RedisCache } from 'layered-loader';
 import { compare, type Figures } from '../harness.ts';
 
 const KEYS = 500;
-const READS = 20_000;
+const READS = 60_000;
 const IN_FLIGHT = 100;
 
 await using server = await startRedis();

@@ -22,23 +22,10 @@ export interface NewRecord extends Serialized {
   readonly key: string;
 }
 
-/** A value as it was stored. */
-export interface StoredRecord extends NewRecord {
-  /** What tells one writing of a key from another. */
-  readonly stamp: Stamp;
-}
-
-/** {@link stampOf} of some bytes, made only when it is wanted: most reads never look at it. */
-export class Stamp {
-  readonly #bytes: Buffer;
-
-  constructor(bytes: Buffer) {
-    this.#bytes = bytes;
-  }
-
-  toString(): string {
-    return stampOf(this.#bytes);
-  }
+/** A value as it was stored. Its bytes are those of `source` from `from` on: a slice for each value read is not for free. */
+export interface StoredRecord extends Omit<NewRecord, 'bytes'> {
+  readonly source: Buffer;
+  readonly from: number;
 }
 
 // 0 magic, 1 version, 2 format, 3 codec, 4 crc32 of the rest, 8 writtenAt, 14 freshFor, 20 generation, 28 loadMs, 32 rawLength,
@@ -100,8 +87,8 @@ export function decodeRecord(bytes: Buffer, key: string): StoredRecord | string 
     loadMs: bytes.readUInt32BE(28),
     idleTtl: bytes.readUIntBE(39, 6),
     rawLength: bytes.readUInt32BE(32),
-    bytes: bytes.subarray(at),
-    stamp: new Stamp(bytes),
+    source: bytes,
+    from: at,
   };
 }
 
@@ -129,8 +116,8 @@ function holds(bytes: Buffer, end: number, key: string): boolean {
 }
 
 /** What tells one writing of a key from another: its checksum and time. */
-export function stampOf(bytes: Buffer): string {
-  return bytes.toString('latin1', 4, 14);
+export function stampOf(bytes: Uint8Array): string {
+  return Buffer.from(bytes.subarray(4, 14)).toString('latin1');
 }
 
 function clamp(value: number, max: number): number {

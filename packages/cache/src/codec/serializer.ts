@@ -85,11 +85,12 @@ function asBuffer(bytes: Uint8Array): Buffer {
   return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
-/** Throws whatever is wrong with the bytes. */
-export function fromBytes(serializer: Serializer, { format, bytes }: Serialized): unknown {
-  if (format === TEXT) return bytes.toString();
+/** The value of the bytes from `from` on. Throws whatever is wrong with them. */
+export function fromBytes(serializer: Serializer, format: number, bytes: Buffer, from: number): unknown {
+  if (format === TEXT) return bytes.toString('utf8', from);
   // A copy, since the bytes are a window on a larger reply that would be kept alive.
-  if (format === BYTES) return Buffer.from(bytes);
+  if (format === BYTES) return Buffer.from(bytes.subarray(from));
   if (format !== serializer.id) throw new TypeError(`written by another serializer (${format})`);
-  return serializer.deserialize(bytes);
+  if (format === JSON_ID) return parseJson(bytes.toString('utf8', from));
+  return serializer.deserialize(bytes.subarray(from));
 }

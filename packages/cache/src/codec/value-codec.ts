@@ -1,5 +1,5 @@
 import { codecById, compress, expand, type Compression } from './compression.ts';
-import type { StoredRecord } from './record.ts';
+import type { NewRecord, StoredRecord } from './record.ts';
 import { fromBytes, toBytes, type Serialized, type Serializer } from './serializer.ts';
 
 /** How values are packed. */
@@ -11,8 +11,10 @@ export interface ValueCodecOptions {
   readonly onCompressed?: (before: number, after: number) => void;
 }
 
-/** The payload of a record. */
-export type Packed = Pick<StoredRecord, 'format' | 'codec' | 'rawLength' | 'bytes'>;
+/** The payload of a record to be written. */
+export type Packed = Pick<NewRecord, 'format' | 'codec' | 'rawLength' | 'bytes'>;
+
+type Payload = Pick<StoredRecord, 'format' | 'codec' | 'rawLength' | 'source' | 'from'>;
 
 // An absent value: the answer of a loader that found nothing.
 const ABSENT: Serialized = { format: 0, bytes: Buffer.alloc(0) };
@@ -41,19 +43,20 @@ export class ValueCodec {
   }
 
   /** The value, or a promise of it when there is much to expand. Throws or rejects when the payload is no good. */
-  unpack({ format, codec, rawLength, bytes }: Packed): unknown {
+  unpack({ format, codec, rawLength, source, from }: Payload): unknown {
     if (rawLength > this.#options.maxValueBytes) throw new RangeError('larger than maxValueBytes');
     if (format === ABSENT.format) return undefined;
-    if (codec === 0) return this.#restore(format, bytes, rawLength);
+    if (codec === 0) return this.#restore(format, source, from, rawLength);
     const algorithm = codecById(codec);
     if (algorithm === undefined) throw new TypeError(`unknown compression ${codec}`);
-    const expanded = expand(algorithm, bytes, rawLength);
-    if (Buffer.isBuffer(expanded)) return this.#restore(format, expanded, rawLength);
-    return expanded.then((raw) => this.#restore(format, raw, rawLength));
+    const expanded = expand(algorithm, source.subarray(from), rawLength);
+    if (Buffer.isBuffer(expanded)) return this.#restore(format, expanded, 0, rawLength);
+    return expanded.then((raw) => this.#restore(format, raw, 0, rawLength));
   }
 
-  #restore(format: number, raw: Buffer, length: number): unknown {
-    if (raw.length !== length) throw new RangeError('the length is not the stored one');
-    return fromBytes(this.#options.serializer, { format, bytes: raw });
+  // max-params: on the way of every read, where an object for them would be made in vain
+  #restore(format: number, raw: Buffer, from: number, length: number): unknown {
+    if (raw.length - from !== length) throw new RangeError('the length is not the stored one');
+    return fromBytes(this.#options.serializer, format, raw, from);
   }
 }

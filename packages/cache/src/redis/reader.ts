@@ -48,7 +48,8 @@ export class Reader {
     } catch {
       // Away; the gate has counted it.
     }
-    receivers.forEach((receive, i) => receive(values === undefined ? undefined : (values[i] ?? null)));
+    for (let i = 0; i < receivers.length; i += 1)
+      receivers[i]?.(values === undefined ? undefined : (values[i] ?? null));
   }
 
   async #ask(client: RedisLike, keys: readonly string[]): Promise<readonly (Buffer | null)[]> {

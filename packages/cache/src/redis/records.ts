@@ -22,6 +22,7 @@ export interface Encoded {
   readonly life: number;
 }
 
+const NO_TAGS: readonly Counter[] = Object.freeze([]);
 // Redis takes no life without an end; ten years will do for one.
 const LONGEST_LIFE = 315_360_000_000;
 
@@ -64,13 +65,17 @@ export class Records {
   find(place: Place, bytes: Buffer): Promise<Found | undefined> | Found | undefined {
     const record = decodeRecord(bytes, place.key);
     if (typeof record === 'string') return this.#reject(place, record);
-    const tags = record.tags.map(([tag]) => this.#parts.counters.tag(tag));
-    if (sharedSum(place.scope.generations) === undefined || sharedSum(tags) === undefined)
+    const tags =
+      record.tags.length === 0 ? NO_TAGS : record.tags.map(([tag]) => this.#parts.counters.tag(tag));
+    const generation = sharedSum(place.scope.generations);
+    if (generation === undefined || (tags !== NO_TAGS && sharedSum(tags) === undefined))
       return this.#learnAndFind(place, record, tags);
+    // Not worth decoding.
+    if (generation !== record.generation || !areCurrent(tags, record)) return undefined;
     try {
       const value = this.#parts.codec.unpack(record);
       if (value instanceof Promise) return this.#expandAndFind(place, record, tags, value);
-      return this.#found(place, record, tags, value);
+      return this.#found(record, tags, value);
     } catch (error) {
       return this.#reject(place, reasonOf(error));
     }
@@ -94,25 +99,30 @@ export class Records {
   ): Promise<Found | undefined> {
     try {
       const value: unknown = await (unpacked ?? this.#parts.codec.unpack(record));
-      return this.#found(place, record, tags, value);
+      // Again, and last, so that nothing can be invalidated between this and the use of the value.
+      if (sharedSum(place.scope.generations) !== record.generation || !areCurrent(tags, record))
+        return undefined;
+      return this.#found(record, tags, value);
     } catch (error) {
       return this.#reject(place, reasonOf(error));
     }
   }
 
-  /** Compares versions last, so that nothing can be invalidated between this and the use of the value. */
-  #found(place: Place, record: StoredRecord, tags: readonly Counter[], value: unknown): Found | undefined {
-    if (sharedSum(place.scope.generations) !== record.generation) return undefined;
-    for (let i = 0; i < tags.length; i += 1) if (tags[i]?.shared !== record.tags[i]?.[1]) return undefined;
-    const age = Math.max(0, this.#parts.time.now() - record.writtenAt);
-    const { loadMs, idleTtl, stamp } = record;
-    return { value, tags, freshFor: record.freshFor - age, loadMs, idleTtl, stamp };
+  #found(record: StoredRecord, tags: readonly Counter[], value: unknown): Found {
+    const age = Math.max(0, this.#parts.time.roughly() - record.writtenAt);
+    const { loadMs, idleTtl, source } = record;
+    return { value, tags, freshFor: record.freshFor - age, loadMs, idleTtl, source };
   }
 
   #reject(place: Place, reason: string): undefined {
     this.#parts.onReject(place, reason);
     return undefined;
   }
+}
+
+function areCurrent(tags: readonly Counter[], record: StoredRecord): boolean {
+  for (let i = 0; i < tags.length; i += 1) if (tags[i]?.shared !== record.tags[i]?.[1]) return false;
+  return true;
 }
 
 function reasonOf(error: unknown): string {

@@ -75,7 +75,10 @@ export class RedisTier implements SecondTier {
     this.#options = options;
     this.#parts = parts;
     this.#keys = new RedisKeys(options.namespace);
-    this.#time = new ServerTime(() => parts.time.exact());
+    this.#time = new ServerTime(
+      () => parts.time.exact(),
+      () => parts.time.now(),
+    );
     this.#gate = this.#createGate(redis);
     this.#reader = new Reader(this.#gate);
     this.#journal = new Journal(options.maxPendingInvalidations, parts.root.generation);
@@ -137,18 +140,18 @@ export class RedisTier implements SecondTier {
     );
   }
 
-  read(place: Place): Promise<Found | undefined> {
-    return new Promise((resolve) => {
-      this.#reader.read(this.#keys.entry(place), (bytes) => {
-        resolve(bytes === null || bytes === undefined ? undefined : this.#records.find(place, bytes));
-      });
+  read(place: Place, receive: (found: Found | undefined) => void): void {
+    this.#reader.read(this.#keys.entry(place), (bytes) => {
+      const found = bytes === null || bytes === undefined ? undefined : this.#records.find(place, bytes);
+      if (found instanceof Promise) void found.then(receive);
+      else receive(found);
     });
   }
 
   async claim({ place, tags, lifetime, known }: ClaimRequest): Promise<Claim> {
     const keys = this.#keys.of(place);
     const token = randomBytes(12).toString('base64url');
-    let refused = known ?? '';
+    let refused = known === undefined ? '' : stampOf(known.source);
     try {
       // Before the loader runs: what is invalidated from here on must make its value old.
       await this.#ensure(place, tags, lifetime);
