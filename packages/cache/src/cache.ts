@@ -27,7 +27,8 @@ import { Loading } from './loading.ts';
 import { checkNamespace } from './options.ts';
 import type { Scope } from './scope.ts';
 import type { CacheStats } from './stats.ts';
-import { Details, type Stored } from './stored.ts';
+import type { Spot } from './memory/entry-store.ts';
+import { Details } from './stored.ts';
 import { warm } from './warm.ts';
 import { Writing } from './writing.ts';
 
@@ -65,33 +66,31 @@ export class Cache<V> implements CacheManager<V> {
 
   // The methods up to getOrSet are written for the hit: one lookup, one comparison, no promise of their own.
   getSync(key: string): V | undefined {
-    const stored = this.#find(key);
-    if (stored === undefined || !this.#isFresh(stored)) return this.#getSlowly(key);
+    const spot = this.#find(key);
+    if (spot === undefined || !this.#isFresh(spot)) return this.#getSlowly(key);
     this.#engine.tally.memoryHits += 1;
     this.#engine.hit(key, 'memory', false);
-    return stored.value as V;
+    return this.#engine.first.store.valueAt(spot) as V;
   }
 
   peek(key: string): V | undefined {
     checkIsText(key);
     const stored = this.#engine.first.store.peek(this.#scope.prefix + key);
     if (stored === undefined) return undefined;
-    if (this.#isFresh(stored)) return stored.value as V;
     const { facts } = stored.details;
     const usable = facts.scope === this.#scope && facts.valid() && !facts.failed;
     return usable && this.#engine.first.freshness(stored) === 'fresh' ? (stored.value as V) : undefined;
   }
 
   get(key: string): Promise<V | undefined> {
-    const stored = this.#find(key);
-    if (stored !== undefined && this.#isFresh(stored)) return this.#hit(stored, key);
+    const spot = this.#find(key);
+    if (spot !== undefined && this.#isFresh(spot)) return this.#hit(spot, key);
     return this.#get(key);
   }
 
   getOrSet(key: string, loader: Loader<V>, options?: LoadOptions): Promise<V> {
-    const stored = this.#find(key);
-    if (stored !== undefined && options?.refresh !== true && this.#isFresh(stored))
-      return this.#hit(stored, key);
+    const spot = this.#find(key);
+    if (spot !== undefined && options?.refresh !== true && this.#isFresh(spot)) return this.#hit(spot, key);
     return this.#getOrSet(key, loader, options);
   }
 
@@ -199,24 +198,25 @@ export class Cache<V> implements CacheManager<V> {
   }
 
   // Joined to a prefix, anything would pass for a text.
-  #find(key: string): Stored | undefined {
-    return typeof key === 'string' ? this.#engine.first.store.get(this.#scope.prefix + key) : undefined;
+  #find(key: string): Spot | undefined {
+    return typeof key === 'string' ? this.#engine.first.store.spot(this.#scope.prefix + key) : undefined;
   }
 
-  #isFresh(stored: Stored): boolean {
-    return stored.details.fast === this.#scope.validity && this.#engine.time.now() < stored.expiresAt;
+  #isFresh(spot: Spot): boolean {
+    return this.#engine.first.store.isFresh(spot, this.#scope.validity, this.#engine.time.now());
   }
 
-  #hit(stored: Stored, key: string): Promise<V> {
+  #hit(spot: Spot, key: string): Promise<V> {
+    const { store } = this.#engine.first;
     this.#engine.tally.memoryHits += 1;
     this.#engine.hit(key, 'memory', false);
-    const { details } = stored;
+    const details = store.detailsAt(spot);
     if (details.promise !== undefined) return details.promise as Promise<V>;
-    const promise = Promise.resolve(stored.value as V);
+    const promise = Promise.resolve(store.valueAt(spot) as V);
     // The promise of an entry that is read a second time is kept: making one costs more than finding the entry.
     const { plain, warm: warmed } = this.#scope;
-    if (details === plain) stored.details = warmed;
-    else stored.details = new Details(details.fast, details.facts, promise);
+    if (details === plain) store.describe(spot, warmed);
+    else store.describe(spot, new Details(details.fast, details.facts, promise));
     return promise;
   }
 

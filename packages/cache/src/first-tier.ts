@@ -178,6 +178,7 @@ export class FirstTier {
     const { facts } = stored.details;
     const now = this.#time.now();
     stored.expiresAt = Math.min(facts.hardExpiry, now + facts.idleTtl);
+    this.store.update(place.full, stored);
     if (now - facts.touchedAt < facts.idleTtl / 4) return;
     facts.touchedAt = now;
     this.#touch(place, stored.expiresAt - now);

@@ -48,6 +48,7 @@ export class Spares {
     const { facts } = spare.details;
     tally.memoryStale += 1;
     spare.details = Details.of(facts.leftAloneUntil(time.now() + lifetime.errorThrottle));
+    this.#engine.first.store.update(capture.place.full, spare);
     return spare.value;
   }
 }

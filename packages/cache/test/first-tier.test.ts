@@ -59,6 +59,37 @@ describe.each(STRATEGIES)('with the strategy %s', (strategy) => {
   });
 });
 
+it.each([false, true])(
+  'every key has what was written last, through any order of writes, deletions and clearings (weighed: %s)',
+  async (weighed) => {
+    const clock = new FakeClock();
+    const bounds = weighed ? { maxBytes: 30_000 } : { maxEntries: 50 };
+    const cache = make<number>({ ...bounds, clock, ttl: '10s', staleIfError: '1s', sweep: { interval: 20 } });
+    const random = seeded(5);
+    const model = new Map<string, number>();
+    const wrong: unknown[] = [];
+    for (let i = 0; i < 20_000; i += 1) {
+      const key = `k${Math.floor(random() * 120)}`;
+      const dice = random();
+      if (dice < 0.0005) {
+        await cache.clear();
+        model.clear();
+      } else if (dice < 0.1) {
+        await cache.delete(key);
+        model.delete(key);
+      } else if (dice < 0.5) {
+        await cache.set(key, i, dice < 0.2 ? { idleTtl: '5s' } : undefined);
+        model.set(key, i);
+      } else if (dice < 0.51) await clock.advance(15);
+      const seen = [cache.getSync(key), await cache.get(key), cache.peek(key)];
+      if (seen.some((value) => value !== undefined && value !== model.get(key))) wrong.push({ i, key, seen });
+      if (dice >= 0.2 && dice < 0.5 && seen.includes(undefined)) wrong.push({ i, key, lost: true });
+    }
+    expect(wrong).toEqual([]);
+    expect(cache.stats().memory.entries).toBeLessThanOrEqual(100);
+  },
+);
+
 describe('a sweep', () => {
   it('keeps to its budget, and comes back soon for the rest', async () => {
     const clock = new FakeClock();

@@ -1,6 +1,7 @@
 import { LRUCache } from 'lru-cache';
-import type { Stored } from '../stored.ts';
+import type { Details, Stored, Validity } from '../stored.ts';
 import type { EntryStore, StoreListener } from './entry-store.ts';
+import { Slots } from './slots.ts';
 
 /** What bounds a store. */
 export interface StoreBounds {
@@ -8,23 +9,21 @@ export interface StoreBounds {
   readonly maxBytes: number;
 }
 
-/** The store of the `lru` strategy, on lru-cache. Expiry is the cache's own affair, so lru-cache keeps no times. */
+/**
+ * The store of the `lru` strategy: lru-cache knows who leaves, and the slot of each entry. Expiry is the cache's own affair, so
+ * lru-cache keeps no times.
+ */
 export class LruStore implements EntryStore {
-  readonly #cache: LRUCache<string, Stored>;
-  readonly #weighted: boolean;
+  readonly #bounds: StoreBounds;
+  readonly #listener: StoreListener;
+  #slots: Slots;
+  #cache: LRUCache<string, number>;
 
   constructor(bounds: StoreBounds, listener: StoreListener) {
-    this.#weighted = bounds.maxBytes !== Infinity;
-    const dispose = (_: Stored, key: string, reason: string): void => {
-      if (reason === 'evict') listener.onEvict(key);
-    };
-    const max = bounds.maxEntries === Infinity ? {} : { max: bounds.maxEntries };
-    const maxSize = this.#weighted ? { maxSize: bounds.maxBytes } : {};
-    this.#cache = new LRUCache<string, Stored>({ ...max, ...maxSize, dispose } as LRUCache.Options<
-      string,
-      Stored,
-      unknown
-    >);
+    this.#bounds = bounds;
+    this.#listener = listener;
+    this.#slots = new Slots(bounds.maxEntries);
+    this.#cache = this.#createCache();
   }
 
   get size(): number {
@@ -35,34 +34,90 @@ export class LruStore implements EntryStore {
     return this.#cache.calculatedSize;
   }
 
-  get(key: string): Stored | undefined {
+  spot(key: string): number | undefined {
     return this.#cache.get(key);
   }
 
+  isFresh(slot: number, validity: Validity, now: number): boolean {
+    return this.#slots.detailsOf(slot)?.fast === validity && now < this.#slots.expiresAt(slot);
+  }
+
+  valueAt(slot: number): unknown {
+    return this.#slots.valueOf(slot);
+  }
+
+  detailsAt(slot: number): Details {
+    return this.#slots.detailsOf(slot) as Details;
+  }
+
+  describe(slot: number, details: Details): void {
+    this.#slots.describe(slot, details);
+  }
+
+  get(key: string): Stored | undefined {
+    return this.#at(this.#cache.get(key));
+  }
+
   peek(key: string): Stored | undefined {
-    return this.#cache.peek(key);
+    return this.#at(this.#cache.peek(key));
+  }
+
+  update(key: string, stored: Stored): void {
+    const slot = this.#cache.peek(key);
+    if (slot !== undefined && this.#slots.valueOf(slot) === stored.value) this.#slots.update(slot, stored);
   }
 
   set(key: string, stored: Stored): boolean {
-    if (!this.#weighted) {
-      this.#cache.set(key, stored);
+    const slot = this.#slots.take(stored);
+    if (this.#bounds.maxBytes === Infinity) {
+      this.#cache.set(key, slot);
       return true;
     }
-    // lru-cache drops what is larger than the whole cache; the entry it would have replaced must go too.
-    this.#cache.set(key, stored, { size: Math.max(1, stored.weight) });
-    return this.#cache.peek(key) === stored;
+    // lru-cache drops what is larger than the whole cache; the entry it would have replaced goes too.
+    this.#cache.set(key, slot, { size: Math.max(1, stored.weight) });
+    if (this.#cache.peek(key) === slot) return true;
+    this.#slots.give(slot);
+    return false;
   }
 
   delete(key: string): boolean {
     return this.#cache.delete(key);
   }
 
+  // A new one: emptying a large one entry by entry would keep the event loop.
   clear(): void {
-    this.#cache.clear();
+    this.#slots = new Slots(this.#bounds.maxEntries);
+    this.#cache = this.#createCache();
   }
 
   // Least recently used first: what nobody reads is what expires here.
-  entries(): Iterator<readonly [string, Stored]> {
-    return this.#cache.rentries() as Iterator<readonly [string, Stored]>;
+  *entries(): Generator<readonly [string, Stored]> {
+    const cache = this.#cache;
+    for (const [key, slot] of cache.rentries() as Iterable<[string, number]>) {
+      // Cleared between two steps: what comes now is of before.
+      if (this.#cache !== cache) return;
+      const stored = this.#slots.at(slot);
+      if (stored !== undefined) yield [key, stored];
+    }
+  }
+
+  #at(slot: number | undefined): Stored | undefined {
+    return slot === undefined ? undefined : this.#slots.at(slot);
+  }
+
+  #createCache(): LRUCache<string, number> {
+    const { maxEntries, maxBytes } = this.#bounds;
+    const slots = this.#slots;
+    const dispose = (slot: number, key: string, reason: string): void => {
+      slots.give(slot);
+      if (reason === 'evict') this.#listener.onEvict(key);
+    };
+    const max = maxEntries === Infinity ? {} : { max: maxEntries };
+    const maxSize = maxBytes === Infinity ? {} : { maxSize: maxBytes };
+    return new LRUCache<string, number>({ ...max, ...maxSize, dispose } as LRUCache.Options<
+      string,
+      number,
+      unknown
+    >);
   }
 }

@@ -1,5 +1,5 @@
 import { CacheError } from '../errors.ts';
-import { PolicyStored, type Stored } from '../stored.ts';
+import { PolicyStored, type Details, type Stored, type Validity } from '../stored.ts';
 import type { Entry, EvictionPolicy } from '../policy/eviction-policy.ts';
 import type { EntryStore, StoreListener } from './entry-store.ts';
 import type { StoreBounds } from './lru-store.ts';
@@ -27,6 +27,29 @@ export class PolicyStore implements EntryStore {
   }
 
   get(key: string): Stored | undefined {
+    return this.spot(key);
+  }
+
+  isFresh(stored: PolicyStored, validity: Validity, now: number): boolean {
+    return stored.details.fast === validity && now < stored.expiresAt;
+  }
+
+  valueAt(stored: PolicyStored): unknown {
+    return stored.value;
+  }
+
+  detailsAt(stored: PolicyStored): Details {
+    return stored.details;
+  }
+
+  describe(stored: PolicyStored, details: Details): void {
+    stored.details = details;
+  }
+
+  // What was given was the entry itself.
+  update(): void {}
+
+  spot(key: string): PolicyStored | undefined {
     const stored = this.#map.get(key);
     if (stored === undefined) return undefined;
     try {
