@@ -1,28 +1,33 @@
 import type { Clock, StandardSchemaV1 } from '@xiaoke/core';
 import type { ConfigIssue } from './errors.ts';
+import type { Foundation } from './foundation.ts';
 import type { VariableLookup } from './interpolate.ts';
 import type { JsonSchema } from './json-schema.ts';
 import { positionIn, wordOf, type Layer } from './layer.ts';
 import { mergeLayers, type ListMerge } from './merge.ts';
 import { valueAt } from './path.ts';
-import type { PlainValue } from './plain-value.ts';
-import { resolveDraft, type LeafTrace, type OpenText } from './resolve-draft.ts';
+import { isPlainObject, type PlainValue } from './plain-value.ts';
+import { resolveDraft, type LeafTrace, type OpenText, type ResolvedDraft } from './resolve-draft.ts';
 import { scrub, type SecretRules } from './secrets.ts';
 import { runSchema, type FoundIssue, type Verdict } from './validate.ts';
 
+/** What validation needs beside the values. */
+export interface ValidateInput {
+  readonly schema: StandardSchemaV1 | undefined;
+  readonly secrets: SecretRules;
+  readonly timeout: number;
+  readonly clock: Clock;
+}
+
 /** What a configuration is built from. */
-export interface BuildInput {
+export interface BuildInput extends ValidateInput {
   /** Lowest precedence first. */
   readonly layers: readonly Layer[];
   /** Issues found while the layers were made. */
   readonly issues: readonly ConfigIssue[];
   readonly lookup: VariableLookup;
   readonly lists: ReadonlyMap<string, ListMerge>;
-  readonly schema: StandardSchemaV1 | undefined;
   readonly jsonSchema: JsonSchema | undefined;
-  readonly secrets: SecretRules;
-  readonly timeout: number;
-  readonly clock: Clock;
 }
 
 /** A configuration that is whole and valid, or everything that is wrong with it. */
@@ -40,22 +45,42 @@ export interface Built {
 
 /** Merge, interpolate, coerce, validate: the whole configuration or nothing. */
 export async function buildConfig(input: BuildInput): Promise<BuildResult> {
+  const { value, open, traces, tainted, issues } = mergeAll(input);
+  if (issues.length > 0) return { issues, incomplete: false };
+  return await validateBuild({ value, layers: input.layers, traces, tainted }, open, input);
+}
+
+/** Lays the foundation of commits, where nothing is wrong and no text waits for the schema to tell its type. */
+export function layFoundation(input: BuildInput): Foundation | undefined {
+  const { value, open, traces, tainted, issues } = mergeAll(input);
+  const certain = open.length === 0 || input.schema === undefined;
+  if (issues.length > 0 || !certain || !isPlainObject(value)) return undefined;
+  return { layers: input.layers, value, traces, tainted };
+}
+
+function mergeAll(input: BuildInput): ResolvedDraft {
   const merged = mergeLayers(input.layers, input.lists);
   const draft = resolveDraft(merged.draft, input.lookup, input.jsonSchema);
-  const issues = [...input.issues, ...merged.issues, ...draft.issues];
-  if (issues.length > 0) return { issues, incomplete: false };
-  const verdict = await validateReadings(draft.value, draft.open, input);
-  if ('issues' in verdict) {
-    // Nothing is wrong, only missing: another source may still bring it.
-    const incomplete = verdict.issues.every(
-      (issue) => issue.parts.length > 0 && valueAt(draft.value, issue.parts) === undefined,
-    );
-    // A validator of one value may quote another.
-    input.secrets.notice(draft.value);
-    return { issues: verdict.issues.map((issue) => explainIssue(issue, draft.value, input)), incomplete };
-  }
-  const { traces, tainted } = draft;
-  return { built: { value: verdict.value, layers: input.layers, traces, tainted } };
+  return { ...draft, issues: [...input.issues, ...merged.issues, ...draft.issues] };
+}
+
+/** Validates what was merged; `open` names the texts whose type only the schema can tell. */
+export async function validateBuild(
+  merged: Built & { readonly value: PlainValue },
+  open: readonly OpenText[],
+  input: ValidateInput,
+): Promise<BuildResult> {
+  const { value } = merged;
+  const verdict = await validateReadings(value, open, input);
+  if (!('issues' in verdict)) return { built: { ...merged, value: verdict.value } };
+  // Nothing is wrong, only missing: another source may still bring it.
+  const incomplete = verdict.issues.every(
+    (issue) => issue.parts.length > 0 && valueAt(value, issue.parts) === undefined,
+  );
+  // A validator of one value may quote another.
+  input.secrets.notice(value);
+  const issues = verdict.issues.map((issue) => explainIssue(issue, merged, input.secrets));
+  return { issues, incomplete };
 }
 
 /**
@@ -65,7 +90,7 @@ export async function buildConfig(input: BuildInput): Promise<BuildResult> {
 async function validateReadings(
   value: PlainValue,
   open: readonly OpenText[],
-  input: BuildInput,
+  input: ValidateInput,
 ): Promise<Verdict> {
   const { schema, timeout, clock } = input;
   const next = open.map((text) => ({ ...text, at: 0 }));
@@ -96,8 +121,7 @@ function put(root: PlainValue, parts: readonly string[], value: PlainValue): voi
   if (typeof parent === 'object' && parent !== null) Reflect.set(parent, parts.at(-1) ?? '', value);
 }
 
-function explainIssue(issue: FoundIssue, value: PlainValue, input: BuildInput): ConfigIssue {
-  const { secrets, layers } = input;
+function explainIssue(issue: FoundIssue, { value, layers }: Built, secrets: SecretRules): ConfigIssue {
   const here = valueAt(value, issue.parts);
   const secret = secrets.holdsSecret(here, issue.parts) || issue.parts.length === 0;
   const message =

@@ -28,8 +28,10 @@ export function differences(before: unknown, after: unknown, path: readonly stri
   if (Object.is(before, after)) return [];
   if (canDescend(before, after)) {
     const [old, now] = [isPlainObject(before) ? before : {}, isPlainObject(after) ? after : {}];
-    const keys = new Set([...Object.keys(old), ...Object.keys(now)]);
-    return [...keys].flatMap((key) => differences(own(old, key), own(now, key), [...path, key]));
+    const keys = Object.keys(now).concat(Object.keys(old).filter((key) => !Object.hasOwn(now, key)));
+    // Most keys hold what they held; only the others cost anything.
+    const changed = keys.filter((key) => !Object.is(own(old, key), own(now, key)));
+    return changed.flatMap((key) => differences(own(old, key), own(now, key), [...path, key]));
   }
   return isDeepStrictEqual(before, after) ? [] : [{ parts: path, before, after }];
 }

@@ -1,13 +1,23 @@
-import type { Clock, Logger } from '@xiaoke/core';
-import { buildConfig, type BuildResult, type Built } from './build.ts';
+import type { Logger } from '@xiaoke/core';
+import {
+  buildConfig,
+  layFoundation,
+  validateBuild,
+  type BuildInput,
+  type BuildResult,
+  type Built,
+  type ValidateInput,
+} from './build.ts';
 import { makeChange, type ChangeCause, type ConfigChange } from './change.ts';
 import { differences, toChanges } from './diff.ts';
 import { composeLayers } from './environment.ts';
 import { ConfigSourceError, type ConfigIssue } from './errors.ts';
+import { raise, type Foundation, type Raised } from './foundation.ts';
 import { Guards } from './guards.ts';
 import type { JsonSchema } from './json-schema.ts';
 import { LAYER_KINDS, type Layer, type Override } from './layer.ts';
 import type { ResolvedOptions } from './options.ts';
+import type { PlainObject } from './plain-value.ts';
 import type { SecretRules } from './secrets.ts';
 import { share, Snapshot } from './snapshot.ts';
 import type { SourceSlot } from './source.ts';
@@ -42,16 +52,13 @@ export class Engine {
   ready = false;
   readonly #options: ResolvedOptions;
   readonly #warned = new Set<string>();
+  #kept: { readonly rest: readonly Layer[]; readonly foundation: Foundation | undefined } | undefined;
 
   constructor(options: ResolvedOptions, secrets: SecretRules) {
     this.#options = options;
     this.secrets = secrets;
     this.jsonSchema = secrets.schema;
     this.guards = new Guards(options.guardTimeout, options.clock, (text) => secrets.clean(text));
-  }
-
-  get #clock(): Clock {
-    return this.#options.clock;
   }
 
   get #logger(): Logger {
@@ -126,26 +133,42 @@ export class Engine {
   }
 
   async #build(layers: readonly Layer[]): Promise<BuildResult> {
-    const { schema, merge, validationTimeout, env } = this.#options;
     const ordered = [...layers].sort((a, b) => LAYER_KINDS.indexOf(a.kind) - LAYER_KINDS.indexOf(b.kind));
     try {
-      const composed = composeLayers(ordered, env, this.jsonSchema);
-      this.#warn(composed.unknown);
-      return await buildConfig({
-        layers: composed.layers,
-        issues: composed.issues,
-        lookup: composed.lookup,
-        lists: merge,
-        schema,
-        jsonSchema: this.jsonSchema,
-        secrets: this.secrets,
-        timeout: validationTimeout,
-        clock: this.#clock,
-      });
+      const raised = this.#raise(ordered);
+      if (raised !== undefined) return await validateBuild(raised, [], this.#validation);
+      return await buildConfig(this.#compose(ordered));
     } catch (error) {
       if (!(error instanceof ConfigSourceError)) throw error;
       return { issues: [{ kind: 'mapping', path: '', message: error.message }], incomplete: false };
     }
+  }
+
+  get #validation(): ValidateInput {
+    const { schema, validationTimeout: timeout, clock } = this.#options;
+    return { schema, secrets: this.secrets, timeout, clock };
+  }
+
+  #compose(ordered: readonly Layer[]): BuildInput {
+    const { merge: lists, env } = this.#options;
+    const { layers, issues, lookup, unknown } = composeLayers(ordered, env, this.jsonSchema);
+    this.#warn(unknown);
+    return { ...this.#validation, layers, issues, lookup, lists, jsonSchema: this.jsonSchema };
+  }
+
+  /** The run-time values on what the other layers came to, which is kept until one of them is another. */
+  #raise(ordered: readonly Layer[]): Raised | undefined {
+    const runtime = ordered.find(({ kind }) => kind === 'runtime');
+    const rest = ordered.filter((layer) => layer !== runtime);
+    const kept = this.#kept;
+    if (kept?.rest.length !== rest.length || kept.rest.some((layer, index) => layer !== rest[index])) {
+      const found = layFoundation(this.#compose(rest));
+      // What is already in force keeps its identity, so that a commit is compared only where it changes something.
+      const value = found && (share(this.current.value, found.value) as PlainObject);
+      this.#kept = { rest, foundation: found && value && { ...found, value } };
+    }
+    const foundation = this.#kept?.foundation;
+    return foundation && raise(foundation, runtime);
   }
 
   #warn(unknown: readonly { readonly name: string; readonly nearest: string | undefined }[]): void {

@@ -63,7 +63,8 @@ function shareObject(previous: Record<string, unknown> | undefined, next: Record
     const shared = share(had ? previous[key] : undefined, item);
     same &&= had && Object.is(shared, previous?.[key]);
     // A schema may output such a key, and an assignment would reach the prototype.
-    Object.defineProperty(copy, key, { value: shared, enumerable: true, configurable: true, writable: true });
+    if (key !== '__proto__') copy[key] = shared;
+    else Object.defineProperty(copy, key, { value: shared, enumerable: true });
   }
   return same ? previous : Object.freeze(copy);
 }
