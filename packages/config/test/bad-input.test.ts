@@ -19,7 +19,7 @@ interface Bad {
   readonly name: string;
   readonly file: string;
   readonly text: string | Uint8Array;
-  /** The line the error must name, where there is one to name. */
+  /** The line the error must name; what is wrong with the whole is said of its first. */
   readonly line?: number;
 }
 
@@ -56,8 +56,8 @@ const BAD: readonly Bad[] = [
   },
   { name: '__proto__ in a .env file', file: '.env', text: 'A=1\n__proto__=1\n', line: 2 },
   { name: 'constructor in a .env path', file: '.env', text: 'A__constructor__prototype=1\n', line: 1 },
-  { name: 'a YAML alias bomb', file: 'a.yaml', text: bomb },
-  { name: 'a YAML merge bomb', file: 'a.yaml', text: bomb.replaceAll('[', '[{<<: {k: 1}},') },
+  { name: 'a YAML alias bomb', file: 'a.yaml', text: bomb, line: 2 },
+  { name: 'a YAML merge bomb', file: 'a.yaml', text: bomb.replaceAll('[', '[{<<: {k: 1}},'), line: 2 },
   {
     name: 'JSON nested too deep',
     file: 'a.json',
@@ -81,7 +81,7 @@ const BAD: readonly Bad[] = [
   { name: 'a tag that is code', file: 'a.yaml', text: 'a: 1\nb: !!js/function "function () {}"\n', line: 2 },
   { name: 'a tag that is no data', file: 'a.yaml', text: 'a: !!binary aGVsbG8=\n', line: 1 },
   { name: 'a set', file: 'a.yaml', text: 'a: !!set {x, y}\n', line: 1 },
-  { name: 'several documents', file: 'a.yaml', text: 'a: 1\n---\nb: 2\n' },
+  { name: 'several documents', file: 'a.yaml', text: 'a: 1\n---\nb: 2\n', line: 2 },
   { name: 'a key twice in JSON', file: 'a.json', text: '{"a": 1,\n "a": 2}', line: 2 },
   { name: 'a key twice in YAML', file: 'a.yaml', text: 'a: 1\na: 2\n', line: 2 },
   { name: 'a key twice in TOML', file: 'a.toml', text: 'a = 1\na = 2\n', line: 2 },
@@ -122,9 +122,10 @@ describe('a document that is refused, with source and line and without its text:
       const config = await make({ defaults: { kept: true } });
       const start = performance.now();
       const error = await failure(config.addFileSource(path));
-      expect(performance.now() - start).toBeLessThan(1_000);
+      // A hang would be for ever; this leaves room for a machine that does other things.
+      expect(performance.now() - start).toBeLessThan(5_000);
       expect(error).toMatchObject({ code: 'CONFIG_PARSE', source: path });
-      expect([name, error['line']]).toEqual([name, line]);
+      expect([name, error['line']]).toEqual([name, line ?? 1]);
       expect(`${error.stack} ${JSON.stringify(error)}`).not.toContain('hunter2');
       expect(config.snapshot()).toEqual({ kept: true });
     });

@@ -2,6 +2,7 @@ import { constants } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { codeOf } from '../environment.ts';
 import { ConfigParseError, ConfigSourceError } from '../errors.ts';
+import { START } from '../parse/position.ts';
 import { MAX_BYTES } from '../parse/parse-document.ts';
 
 /**
@@ -17,7 +18,7 @@ export async function readBounded(path: string, name: string): Promise<Buffer> {
   try {
     const stat = await file.stat();
     if (!stat.isFile()) throw new ConfigSourceError(name, 'is not a regular file');
-    if (stat.size > MAX_BYTES) throw new ConfigParseError(name, `larger than ${MAX_BYTES} bytes`);
+    if (stat.size > MAX_BYTES) throw new ConfigParseError(name, `larger than ${MAX_BYTES} bytes`, START);
     return await file.readFile();
   } finally {
     await file.close();

@@ -5,7 +5,7 @@ import { formatPath } from '../path.ts';
 import { MAX_DEPTH, PlainValueProblem, toPlainDocument, type PlainObject } from '../plain-value.ts';
 import { parseDotenv, type DotenvEntry } from './dotenv.ts';
 import { JsonProblem, scanJson } from './json-scan.ts';
-import { positionAt } from './position.ts';
+import { positionAt, START } from './position.ts';
 import { locateInToml } from './toml-positions.ts';
 import { locateInYaml, parseYaml } from './yaml.ts';
 
@@ -23,11 +23,12 @@ export interface ParsedDocument {
 
 /** Decodes bytes as UTF-8, without a byte order mark. */
 export function decodeText(bytes: Uint8Array, source: string): string {
-  if (bytes.byteLength > MAX_BYTES) throw new ConfigParseError(source, `larger than ${MAX_BYTES} bytes`);
+  if (bytes.byteLength > MAX_BYTES)
+    throw new ConfigParseError(source, `larger than ${MAX_BYTES} bytes`, START);
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
   } catch {
-    throw new ConfigParseError(source, 'not valid UTF-8');
+    throw new ConfigParseError(source, 'not valid UTF-8', START);
   }
 }
 
@@ -37,10 +38,10 @@ export function decodeText(bytes: Uint8Array, source: string): string {
  * @throws {@link ConfigParseError} with line and column where known, never with a piece of the text
  */
 export function parseDocumentText(text: string, format: ConfigFormat, source: string): ParsedDocument {
-  if (text.trim() === '') throw new ConfigParseError(source, 'the document is empty');
+  if (text.trim() === '') throw new ConfigParseError(source, 'the document is empty', START);
   if (format === 'dotenv') {
     const variables = parseDotenv(text, source);
-    if (variables.length === 0) throw new ConfigParseError(source, 'the document is empty');
+    if (variables.length === 0) throw new ConfigParseError(source, 'the document is empty', START);
     return { format, source, text, values: {}, variables };
   }
   const raw = parseRaw(text, format, source);
@@ -49,7 +50,8 @@ export function parseDocumentText(text: string, format: ConfigFormat, source: st
   } catch (error) {
     if (!(error instanceof PlainValueProblem)) throw error;
     const where = error.path.length === 0 ? '' : ` at "${formatPath(error.path)}"`;
-    throw new ConfigParseError(source, error.message + where, locate({ format, text }, error.path));
+    const position = locate({ format, text }, error.path) ?? START;
+    throw new ConfigParseError(source, error.message + where, position);
   }
 }
 

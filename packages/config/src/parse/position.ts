@@ -1,5 +1,8 @@
 import type { Position } from '../errors.ts';
 
+/** Where a document begins: what is wrong with all of it is said of here. */
+export const START: Position = { line: 1, column: 1 };
+
 /** The line and column of a character of `text`. */
 export function positionAt(text: string, offset: number): Position {
   const before = text.slice(0, offset);

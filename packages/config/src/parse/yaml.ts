@@ -1,5 +1,6 @@
 import { isNode, LineCounter, parseAllDocuments, parseDocument, type Document } from 'yaml';
 import { ConfigParseError, type Position } from '../errors.ts';
+import { positionAt, START } from './position.ts';
 
 const SETTINGS = {
   version: '1.2',
@@ -22,9 +23,11 @@ export function parseYaml(text: string, source: string): unknown {
   const lines = new LineCounter();
   const documents = parseAllDocuments(text, { ...SETTINGS, lineCounter: lines });
   const document = Array.isArray(documents) ? documents[0] : undefined;
-  if (document === undefined) throw new ConfigParseError(source, 'the document is empty');
+  if (document === undefined) throw new ConfigParseError(source, 'the document is empty', START);
   if (Array.isArray(documents) && documents.length > 1) {
-    throw new ConfigParseError(source, 'there is more than one document');
+    const [from] = documents[1]?.range ?? [0];
+    const { line, col: column } = lines.linePos(from);
+    throw new ConfigParseError(source, 'there is more than one document', { line, column });
   }
   const problem = document.errors[0] ?? document.warnings[0];
   if (problem !== undefined) {
@@ -33,17 +36,19 @@ export function parseYaml(text: string, source: string): unknown {
   }
   const { directives } = document;
   if (directives?.yaml.explicit === true && directives.yaml.version !== '1.2') {
-    throw new ConfigParseError(source, 'a %YAML directive other than 1.2 would change how values are read');
+    const problem = 'a %YAML directive other than 1.2 would change how values are read';
+    throw new ConfigParseError(source, problem, positionAt(text, text.search(/^%YAML/m)));
   }
-  return toValue(document, source);
+  return toValue(document, text, source);
 }
 
-function toValue(document: Document, source: string): unknown {
+function toValue(document: Document, text: string, source: string): unknown {
   try {
     return document.toJS({ maxAliasCount: MAX_ALIASES });
   } catch {
     // The library's message may quote the text.
-    throw new ConfigParseError(source, 'an alias is used too often or points nowhere');
+    const position = positionAt(text, Math.max(0, text.search(/\*\w/)));
+    throw new ConfigParseError(source, 'an alias is used too often or points nowhere', position);
   }
 }
 
