@@ -209,11 +209,11 @@ test('scenario 16: four instances are replaced one after the other under load, a
 
 test('scenario 17: of real servers, one that fails fast causes few errors, a slow one gets little, a mended one its share', async () => {
   let broken = true;
-  const steady: RequestListener = (_request, response) => void setTimeout(() => response.end('ok'), 10);
+  const steady: RequestListener = (_request, response) => void setTimeout(() => response.end('ok'), 20);
   const urls = [
     await http(steady),
     await http(steady),
-    await http((_request, response) => void setTimeout(() => response.end('ok'), 100)),
+    await http((_request, response) => void setTimeout(() => response.end('ok'), 1_000)),
     await http((request, response) => {
       if (!broken) steady(request, response);
       else response.writeHead(500).end();
@@ -222,12 +222,12 @@ test('scenario 17: of real servers, one that fails fast causes few errors, a slo
   const balancer = balance(urls);
   const counts = new Map<string, number>();
   let errors = 0;
-  const load = async (calls: number): Promise<void> => {
+  const load = async (milliseconds: number): Promise<void> => {
     counts.clear();
-    let left = calls;
+    const end = performance.now() + milliseconds;
     await Promise.all(
-      Array.from({ length: 8 }, async () => {
-        while ((left -= 1) >= 0) {
+      Array.from({ length: 4 }, async () => {
+        while (performance.now() < end) {
           const attempt = balancer.call(
             async ({ url }) => {
               counts.set(url, (counts.get(url) ?? 0) + 1);
@@ -242,12 +242,14 @@ test('scenario 17: of real servers, one that fails fast causes few errors, a slo
   };
   const share = (index: number): number =>
     (counts.get(urls[index] ?? '') ?? 0) / [...counts.values()].reduce((sum, count) => sum + count, 0);
-  await load(3_000);
-  expect(errors / 3_000).toBeLessThan(0.01);
-  expect(share(2)).toBeLessThan(0.04);
+  await load(4_000);
+  // Five errors leave it out, with what was under way then, and one probe every few seconds.
+  expect(errors).toBeLessThan(5 + 4 + 4);
+  // Far from its quarter; how far exactly, the simulations tell, whose machine is never busy.
+  expect(share(2)).toBeLessThan(0.1);
   broken = false;
   const mended = performance.now();
-  do await load(300);
+  do await load(500);
   while (share(3) < 0.8 * (1 / 3) && performance.now() - mended < 20_000);
   expect(performance.now() - mended).toBeLessThan(15_000);
 }, 60_000);

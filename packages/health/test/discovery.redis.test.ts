@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import { sharedRedis, startRedis } from '@xiaoke/test-servers';
-import { Redis } from 'ioredis';
+import { sharedRedis, startRedis, startRedisCluster } from '@xiaoke/test-servers';
+import { Cluster, Redis } from 'ioredis';
 import { afterEach, describe, expect, test } from 'vitest';
 import { eventually, recordingLogger, recordingMetrics, trackLeaks } from '@xiaoke/core/testing';
 import { createHealthCheckManager } from '@xiaoke/health';
@@ -446,3 +446,26 @@ test.each([
     expect.objectContaining({ code: 'INVALID_OPTION', details: { option } }),
   );
 });
+
+test('a Redis Cluster is a registry like any other, through a client of yours', async () => {
+  await using cluster = await startRedisCluster();
+  const client = new Cluster(cluster.nodes.map(({ host, port }) => ({ host, port })));
+  const [provider, consumer] = [1, 2].map(() => createServiceRegistry({ redis: client, ...quick }));
+  if (provider === undefined || consumer === undefined) throw new Error('unreachable');
+  try {
+    for (const service of ['svc-a', 'svc-b', 'svc-c'])
+      await provider.register({ id: 'one', service, url: at('one') });
+    expect(await consumer.services()).toEqual(['svc-a', 'svc-b', 'svc-c']);
+    const watch = consumer.watch('svc-b');
+    await eventually(() => expect(ids(watch.current)).toEqual(['one']));
+    const two = await provider.register({ id: 'two', service: 'svc-b', url: at('two') });
+    await eventually(() => expect(ids(watch.current)).toEqual(['one', 'two']));
+    await eventually(() => expect(provider.stats().heartbeats).toBeGreaterThan(8));
+    expect(provider.stats()).toMatchObject({ failedHeartbeats: 0, reregistrations: 0 });
+    await two.deregister();
+    await eventually(() => expect(ids(watch.current)).toEqual(['one']));
+  } finally {
+    await Promise.all([provider.close(), consumer.close()]);
+    client.disconnect();
+  }
+}, 120_000);

@@ -7,7 +7,7 @@ export interface Climate {
   readonly errorPenaltyMs: number;
   /** Calls so far, over all instances. */
   picks: number;
-  /** What a call usually takes, in milliseconds: an exponential average over all instances. */
+  /** What a call usually takes, in milliseconds: the median over all instances, so that a slow one does not move it. */
   typicalMs: number;
 }
 
@@ -110,7 +110,7 @@ export class Target {
     this.#success = healed + ((ok ? 1 : 0) - healed) * Math.max(SUCCESS_STEP, ok ? 1 - left : 0);
     this.#updatedAt = now;
     this.#updatedPick = climate.picks;
-    if (ok) climate.typicalMs += (durationMs - climate.typicalMs) * (climate.typicalMs === 0 ? 1 : STEP);
+    if (ok) approachMedian(climate, durationMs);
   }
 
   /** Forgets what was bad: what is readmitted begins anew. */
@@ -142,4 +142,10 @@ export class Target {
   #estimate(left: number, { typicalMs }: Climate): number {
     return this.#costMs === undefined ? typicalMs : typicalMs + (this.#costMs - typicalMs) * left;
   }
+}
+
+/** A step towards each value, whatever its distance: as many steps up as down are the median. */
+function approachMedian(climate: Climate, durationMs: number): void {
+  if (climate.typicalMs === 0) climate.typicalMs = durationMs;
+  else climate.typicalMs *= durationMs > climate.typicalMs ? 1 + STEP : 1 - STEP;
 }
