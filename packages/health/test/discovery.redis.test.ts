@@ -450,7 +450,8 @@ test.each([
 test('a Redis Cluster is a registry like any other, through a client of yours', async () => {
   await using cluster = await startRedisCluster();
   const client = new Cluster(cluster.nodes.map(({ host, port }) => ({ host, port })));
-  const [provider, consumer] = [1, 2].map(() => createServiceRegistry({ redis: client, ...quick }));
+  const options = { redis: client, heartbeat: 200 };
+  const [provider, consumer] = [1, 2].map(() => createServiceRegistry(options));
   if (provider === undefined || consumer === undefined) throw new Error('unreachable');
   try {
     for (const service of ['svc-a', 'svc-b', 'svc-c'])

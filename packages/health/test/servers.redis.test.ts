@@ -1,5 +1,13 @@
-import { chaosProxy, startMariaDb, startPostgres, startRabbitMq, startRedis } from '@xiaoke/test-servers';
-import { Redis } from 'ioredis';
+import {
+  chaosProxy,
+  startMariaDb,
+  startPostgres,
+  startRabbitMq,
+  startRedis,
+  startRedisCluster,
+} from '@xiaoke/test-servers';
+import amqplib from 'amqplib';
+import { Cluster, Redis } from 'ioredis';
 import mysql from 'mysql2/promise';
 import pg from 'pg';
 import { expect, test } from 'vitest';
@@ -98,6 +106,37 @@ test('Redis: checks that time out leave no socket behind', async () => {
   await check(10_000);
 });
 
+test('Redis: a Cluster is well while all its slots are served', async () => {
+  await using cluster = await startRedisCluster();
+  const client = new Cluster(cluster.nodes.map(({ host, port }) => ({ host, port })));
+  await using health = createHealthCheckManager();
+  health.registerRedisChecker('cluster', client, { config: { ...config, timeout: 3_000 } });
+  await eventually(async () => expect((await health.check('cluster')).status).toBe('healthy'), {
+    timeout: 10_000,
+  });
+  expect((await health.check('cluster')).observed).toMatchObject({ slotsOk: 16_384, slotsFailed: 0 });
+  await cluster.nodes[0]?.kill();
+  await eventually(async () => expect((await health.check('cluster')).status).toBe('unhealthy'), {
+    timeout: 30_000,
+  });
+  await health.close();
+  expect(['ready', 'reconnecting', 'connect']).toContain(client.status);
+  client.disconnect();
+}, 90_000);
+
+test('Redis: a server that could not save is degraded: it works, and would lose its data', async () => {
+  await using redis = await startRedis({ args: ['--enable-protected-configs', 'yes'] });
+  // Nobody can write there, whoever the server runs as.
+  await redis.cli('CONFIG', 'SET', 'dir', '/proc');
+  await redis.cli('BGSAVE').catch(() => {});
+  await eventually(async () =>
+    expect(await look(new RedisHealthChecker(redis.url))).toMatchObject({
+      status: 'degraded',
+      code: 'SNAPSHOT_FAILED',
+    }),
+  );
+});
+
 test('PostgreSQL: from a URL on a connection of its own, through freeze, kill and return', async () => {
   await using server = await startPostgres();
   await using health = createHealthCheckManager();
@@ -168,6 +207,32 @@ test('RabbitMQ: well, alarmed, down', async () => {
   expect((await health.check('rabbit')).status).toBe('unhealthy');
   await broker.startApp();
   await eventually(async () => (await health.check('rabbit')).status === 'healthy', { timeout: 30_000 });
+}, 90_000);
+
+test('RabbitMQ: a connection of yours that the broker blocks is degraded, and stays yours', async () => {
+  await using broker = await startRabbitMq();
+  const mine = await amqplib.connect(broker.url);
+  await using health = createHealthCheckManager();
+  health.registerChecker('rabbit', new RabbitMqHealthChecker(mine), {
+    config: { timeout: 5_000, failureThreshold: 1 },
+  });
+  expect((await health.check('rabbit')).status).toBe('healthy');
+  // A broker only blocks who publishes.
+  await broker.setMemoryHighWatermark(0.000_01);
+  const channel = await mine.createChannel();
+  channel.publish('', 'nobody', Buffer.from('x'));
+  await eventually(
+    async () => expect(await health.check('rabbit')).toMatchObject({ status: 'degraded', code: 'ALARM' }),
+    { timeout: 20_000 },
+  );
+  await broker.setMemoryHighWatermark(0.6);
+  await eventually(async () => expect((await health.check('rabbit')).status).toBe('healthy'), {
+    timeout: 20_000,
+  });
+  await health.close();
+  await (await mine.createChannel()).close();
+  await mine.close();
+  expect((await look(new RabbitMqHealthChecker(mine))).status).toBe('unhealthy');
 }, 90_000);
 
 test.each([

@@ -17,15 +17,16 @@ export interface AmqpConnectionLike {
 const AUTH: ReadonlySet<unknown> = new Set([403, 'ACCESS_REFUSED']);
 
 /**
- * Looks at RabbitMQ: opens and closes a channel, which is a round trip to the broker and declares nothing. A connection that
- * the broker has blocked (memory or disk alarm) is degraded, code `ALARM`: it takes no messages.
+ * Looks at RabbitMQ: opens and closes a channel, which is a round trip to the broker and declares nothing. A connection of
+ * yours that the broker has blocked (memory or disk alarm) is degraded, code `ALARM`: it takes no messages. A broker only
+ * blocks connections that publish, so the check's own is never told.
  */
 export class RabbitMqHealthChecker implements HealthChecker {
   readonly name: string;
   readonly kind = 'dependency';
   readonly #target: string | AmqpConnectionLike;
   #own: OwnConnection | undefined;
-  #blocked = false;
+  readonly #blocking = new Blocking();
 
   constructor(target: string | AmqpConnectionLike);
   constructor(name: string, target: string | AmqpConnectionLike);
@@ -37,13 +38,11 @@ export class RabbitMqHealthChecker implements HealthChecker {
       throw new InvalidOptionError('target', 'must begin with amqp:// or amqps://');
     }
     this.#target = target;
-    if (typeof target === 'string') return;
-    target.on('blocked', () => void (this.#blocked = true));
-    target.on('unblocked', () => void (this.#blocked = false));
+    if (typeof target !== 'string') this.#blocking.follow(target);
   }
 
   async check({ signal, timeoutMs, phase }: CheckContext): Promise<CheckOutcome> {
-    if (typeof this.#target !== 'string') return await this.#look(this.#target, phase);
+    if (typeof this.#target !== 'string') return await this.#lookAtYours(this.#target, phase);
     if (this.#own === undefined || this.#own.ended) this.#own = new OwnConnection(this.#target, timeoutMs);
     const own = this.#own;
     const cut = (): void => this.#drop();
@@ -52,15 +51,20 @@ export class RabbitMqHealthChecker implements HealthChecker {
       phase('connect');
       const connection = await abortable(own.connecting, signal);
       // The connection is cut at the deadline, and with it all that waits on it.
-      return await abortable(
-        this.#look(connection, phase, () => own.blocked),
-        signal,
-      );
+      return await abortable(this.#look(connection, own.blocking, phase), signal);
     } catch (error) {
       this.#drop();
       return isMissingModule(error) ? DRIVER_MISSING : driverFailure(error, AUTH);
     } finally {
       signal.removeEventListener('abort', cut);
+    }
+  }
+
+  async #lookAtYours(connection: AmqpConnectionLike, phase: CheckContext['phase']): Promise<CheckOutcome> {
+    try {
+      return await this.#look(connection, this.#blocking, phase);
+    } catch (error) {
+      return driverFailure(error, AUTH);
     }
   }
 
@@ -70,19 +74,12 @@ export class RabbitMqHealthChecker implements HealthChecker {
 
   async #look(
     connection: AmqpConnectionLike,
+    blocking: Blocking,
     phase: CheckContext['phase'],
-    blocked: () => boolean = () => this.#blocked,
   ): Promise<CheckOutcome> {
     phase('channel');
-    try {
-      const channel = await connection.createChannel();
-      channel.on('error', () => {});
-      await channel.close();
-      return blocked() ? { status: 'degraded', code: 'ALARM' } : { status: 'healthy' };
-    } catch (error) {
-      if (typeof this.#target === 'string') throw error;
-      return driverFailure(error, AUTH);
-    }
+    // A broker that blocks a connection does not read from it either: there would be no answer to wait for.
+    return (await blocking.orOutcomeOf(() => roundTrip(connection))) ?? ALARM;
   }
 
   #drop(): void {
@@ -91,10 +88,52 @@ export class RabbitMqHealthChecker implements HealthChecker {
   }
 }
 
+const ALARM: CheckOutcome = Object.freeze({ status: 'degraded', code: 'ALARM' });
+
+/** Opens a channel and closes it, which declares nothing. */
+async function roundTrip(connection: AmqpConnectionLike): Promise<CheckOutcome> {
+  const channel = await connection.createChannel();
+  channel.on('error', () => {});
+  await channel.close();
+  return { status: 'healthy' };
+}
+
+/** Whether the broker has blocked a connection, for want of memory or disk. */
+class Blocking {
+  readonly #waiting = new Set<() => void>();
+  #blocked = false;
+
+  follow(connection: AmqpConnectionLike): void {
+    connection.on('blocked', () => {
+      this.#blocked = true;
+      for (const tell of this.#waiting) tell();
+    });
+    connection.on('unblocked', () => void (this.#blocked = false));
+  }
+
+  /** What `work` comes to, or `undefined` as soon as the connection is blocked. */
+  async orOutcomeOf(work: () => Promise<CheckOutcome>): Promise<CheckOutcome | undefined> {
+    if (this.#blocked) return undefined;
+    let tell = (): void => {};
+    const blocked = new Promise<undefined>((resolve) => {
+      tell = () => resolve(undefined);
+    });
+    this.#waiting.add(tell);
+    try {
+      const working = work();
+      // Given up below, it may still fail.
+      working.catch(() => {});
+      return await Promise.race([working, blocked]);
+    } finally {
+      this.#waiting.delete(tell);
+    }
+  }
+}
+
 /** A connection of the check's own. amqplib cannot cancel, so its socket is cut, at whatever stage. */
 class OwnConnection {
   readonly connecting: Promise<AmqpConnectionLike>;
-  blocked = false;
+  readonly blocking: Blocking = new Blocking();
   readonly #cutting = new AbortController();
 
   constructor(url: string, timeoutMs: number) {
@@ -119,8 +158,7 @@ class OwnConnection {
     const made = (await amqplib.connect(url, socketOptions)) as unknown as AmqpConnectionLike;
     made.on('error', () => {});
     made.on('close', () => this.cut());
-    made.on('blocked', () => void (this.blocked = true));
-    made.on('unblocked', () => void (this.blocked = false));
+    this.blocking.follow(made);
     return made;
   }
 }
