@@ -77,6 +77,9 @@ export class MemoryHealthChecker implements HealthChecker {
   }
 }
 
+/** How often the loop's delay is taken, in milliseconds. */
+const RESOLUTION = 20;
+
 /** From when the event loop is too late. */
 export interface EventLoopCheckerOptions {
   /** @default 200 */
@@ -92,6 +95,7 @@ export class EventLoopHealthChecker implements HealthChecker {
   readonly #degradedMs: number;
   readonly #unhealthyMs: number;
   #delays: IntervalHistogram | undefined;
+  #since = 0;
 
   constructor(options?: EventLoopCheckerOptions);
   constructor(name: string, options?: EventLoopCheckerOptions);
@@ -105,17 +109,29 @@ export class EventLoopHealthChecker implements HealthChecker {
 
   check(): CheckOutcome {
     if (this.#delays === undefined) {
-      this.#delays = monitorEventLoopDelay({ resolution: 20 });
+      this.#delays = monitorEventLoopDelay({ resolution: RESOLUTION });
       this.#delays.enable();
+      this.#since = performance.now();
       return { status: 'healthy' };
     }
-    // The histogram counts the whole pause between two ticks, its own resolution included.
-    const delayMs = Math.max(0, this.#delays.percentile(99) / 1e6 - 20);
+    const delayMs = Math.max(0, this.#measured(this.#delays), this.#unmeasured(this.#delays));
     this.#delays.reset();
+    this.#since = performance.now();
     const observed = { delayMs: rounded(delayMs) };
     if (delayMs > this.#unhealthyMs) return { status: 'unhealthy', code: 'EVENT_LOOP_BLOCKED', observed };
     if (delayMs > this.#degradedMs) return { status: 'degraded', code: 'EVENT_LOOP_SLOW', observed };
     return { status: 'healthy', observed };
+  }
+
+  /** The histogram counts the whole pause between two ticks, its own resolution included. */
+  #measured(delays: IntervalHistogram): number {
+    return delays.percentile(99) / 1e6 - RESOLUTION;
+  }
+
+  /** A reset histogram leaves out the pause until its first tick, however long that was: what is missing of the time tells. */
+  #unmeasured(delays: IntervalHistogram): number {
+    const counted = delays.count === 0 ? 0 : (delays.mean * delays.count) / 1e6;
+    return performance.now() - this.#since - counted - 2 * RESOLUTION;
   }
 
   close(): void {
