@@ -1,4 +1,4 @@
-import type { FinishedRequest, HttpRecorder } from './recorder.ts';
+import type { FinishedRequest, HttpRecorder, RunningRequest } from './recorder.ts';
 
 /** The part of fastify's request that is read. */
 export interface FastifyRequestLike {
@@ -23,26 +23,30 @@ export interface FastifyLike {
 /** A fastify plugin. */
 export type FastifyPlugin = (instance: FastifyLike, options: object, done: (error?: Error) => void) => void;
 
-type End = (finished: FinishedRequest) => void;
+const RUNNING = Symbol('xiaoke.metrics.request');
+
+/** On the request itself, which costs less than a map of requests. */
+interface Measured extends FastifyRequestLike {
+  [RUNNING]?: RunningRequest;
+}
 
 /** Makes the plugin: every route of the instance it is registered on is measured, those of other plugins too. */
 export function fastifyPlugin(recorder: HttpRecorder): FastifyPlugin {
-  const running = new WeakMap<object, End>();
   const plugin: FastifyPlugin = (instance, _options, done) => {
-    instance.addHook('onRequest', (request: FastifyRequestLike, _reply: unknown, next: () => void) => {
-      if (!recorder.ignore(request.url.split('?', 1)[0] ?? ''))
-        running.set(request, recorder.begin(request.method));
+    const { ignore } = recorder;
+    instance.addHook('onRequest', (request: Measured, _reply: unknown, next: () => void) => {
+      if (ignore === undefined || !ignore(request.url.split('?', 1)[0] ?? ''))
+        request[RUNNING] = recorder.begin(request.method);
       next();
     });
-    instance.addHook(
-      'onResponse',
-      (request: FastifyRequestLike, reply: FastifyReplyLike, next: () => void) => {
-        running.get(request)?.(finished(request, reply, false));
-        next();
-      },
-    );
-    instance.addHook('onRequestAbort', (request: FastifyRequestLike, next: () => void) => {
-      running.get(request)?.(finished(request, undefined, true));
+    instance.addHook('onResponse', (request: Measured, reply: FastifyReplyLike, next: () => void) => {
+      const running = request[RUNNING];
+      if (running !== undefined) recorder.end(running, finished(request, reply, false));
+      next();
+    });
+    instance.addHook('onRequestAbort', (request: Measured, next: () => void) => {
+      const running = request[RUNNING];
+      if (running !== undefined) recorder.end(running, finished(request, undefined, true));
       next();
     });
     done();

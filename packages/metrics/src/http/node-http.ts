@@ -29,11 +29,11 @@ export function observeRequest(
   response: HttpResponseLike,
   routeOf: RouteOf,
 ): void {
-  if (recorder.ignore(pathOf(request))) return;
-  const end = recorder.begin(request.method);
+  if (recorder.ignore?.(pathOf(request)) === true) return;
+  const running = recorder.begin(request.method);
   // 'close' comes last, after a complete response and after a broken one.
   response.once('close', () =>
-    end({
+    recorder.end(running, {
       route: routeOf(request),
       status: response.statusCode,
       aborted: !response.writableFinished,

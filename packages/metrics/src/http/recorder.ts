@@ -38,9 +38,18 @@ export interface FinishedRequest {
   readonly responseBytes: unknown;
 }
 
+/** A request that is under way. */
+export interface RunningRequest {
+  readonly method: string;
+  readonly gauge: BoundGauge;
+  readonly started: number;
+  ended: boolean;
+}
+
 /** Rate, errors and duration of HTTP requests, under the names that community dashboards know. */
 export class HttpRecorder {
-  readonly ignore: (path: string) => boolean;
+  /** Nothing where every request is measured. */
+  readonly ignore: ((path: string) => boolean) | undefined;
   readonly #duration;
   readonly #inFlight;
   readonly #aborted;
@@ -49,7 +58,7 @@ export class HttpRecorder {
   readonly #gauges = new Map<string, BoundGauge>();
 
   constructor(collector: MetricsCollector, options: HttpMetricsOptions) {
-    this.ignore = options.ignore ?? (() => false);
+    this.ignore = options.ignore;
     this.#duration = collector.histogram({
       name: 'http_request_duration_seconds',
       help: 'Time to answer a request.',
@@ -73,22 +82,21 @@ export class HttpRecorder {
     this.#responseSize = sizes ? size('http_response_size_bytes', 'Size of response bodies.') : undefined;
   }
 
-  /** Notes the start of a request; the function it gives notes the end, once. */
-  begin(requestMethod: string | undefined): (finished: FinishedRequest) => void {
+  /** Notes the start of a request. */
+  begin(requestMethod: string | undefined): RunningRequest {
     const method = METHODS.has(requestMethod ?? '') ? (requestMethod as string) : 'OTHER';
     const gauge = this.#gauge(method);
-    const started = performance.now();
-    let ended = false;
     gauge.inc();
-    return (finished) => {
-      if (ended) return;
-      ended = true;
-      gauge.dec();
-      this.#end(method, (performance.now() - started) / 1_000, finished);
-    };
+    return { method, gauge, started: performance.now(), ended: false };
   }
 
-  #end(method: string, seconds: number, finished: FinishedRequest): void {
+  /** Notes the end of a request; only the first counts. */
+  end(running: RunningRequest, finished: FinishedRequest): void {
+    if (running.ended) return;
+    running.ended = true;
+    running.gauge.dec();
+    const { method } = running;
+    const seconds = (performance.now() - running.started) / 1_000;
     const route = finished.route ?? UNMATCHED;
     if (finished.aborted) {
       this.#aborted.inc({ method, route });
@@ -96,16 +104,18 @@ export class HttpRecorder {
     }
     const status = STATUS[finished.status] ?? String(finished.status);
     this.#duration.observe({ method, route, status_code: status }, seconds);
+    if (this.#requestSize === undefined || this.#responseSize === undefined) return;
     const requestBytes = Number(finished.requestBytes ?? NaN);
-    if (this.#requestSize !== undefined && requestBytes >= 0)
-      this.#requestSize.observe({ method, route }, requestBytes);
+    if (requestBytes >= 0) this.#requestSize.observe({ method, route }, requestBytes);
     const bytes = Number(finished.responseBytes ?? NaN);
-    if (this.#responseSize !== undefined && bytes >= 0) this.#responseSize.observe({ method, route }, bytes);
+    if (bytes >= 0) this.#responseSize.observe({ method, route }, bytes);
   }
 
   #gauge(method: string): BoundGauge {
-    const known = this.#gauges.get(method) ?? this.#inFlight.with({ method });
-    this.#gauges.set(method, known);
-    return known;
+    const known = this.#gauges.get(method);
+    if (known !== undefined) return known;
+    const bound = this.#inFlight.with({ method });
+    this.#gauges.set(method, bound);
+    return bound;
   }
 }
