@@ -1,7 +1,8 @@
 /**
- * A free lock is taken and given back, with one caller and with a hundred. xiaoke gives a fencing token with each.
- * `xiaoke` is withLock(), which settles when its release was sent; `xiaoke, confirmed` is acquireLock() and release(),
- * which waits for the answer, as all peers do.
+ * A free lock is taken and given back, with one caller and with a hundred. xiaoke gives a fencing token with each; no peer
+ * does, so `…, fenced` is a peer with what its user has to add for one: an INCR while the lock is held. `xiaoke` is
+ * withLock(), which settles when its release was sent; `xiaoke, confirmed` is acquireLock() and release(), which waits for
+ * the answer, as all peers do.
  */
 import { startRedis } from '@xiaoke/test-servers';
 import { compare, type Figures } from '../harness.ts';
@@ -44,6 +45,8 @@ const candidate = (section: Section) => async (): Promise<Figures> => {
 };
 const sections = new Map<string, Section>([...contenders].map(([name, { section }]) => [name, section]));
 sections.set('xiaoke, confirmed', async (key) => await (await contenders.get('xiaoke')?.lock(key))?.());
+for (const [name, { fenced }] of contenders)
+  if (fenced !== undefined) sections.set(`${name}, fenced`, fenced);
 for (const section of sections.values()) await candidate(section)();
 
 await compare({
@@ -54,6 +57,8 @@ await compare({
   bars: [
     { figure: 'pairs/s, 1 in flight', versus: 'best peer', atLeast: 1.2 },
     { figure: 'pairs/s, 1 in flight', of: 'xiaoke, confirmed', versus: 'best peer', atLeast: 1 },
+    { figure: 'pairs/s, 1 in flight', versus: 'redlock-universal, fenced', atLeast: 1.2 },
+    { figure: 'pairs/s, 1 in flight', versus: 'redis-semaphore, fenced', atLeast: 1.2 },
     { figure: 'pairs/s, 100 in flight', versus: 'best peer', atLeast: 1 },
     { figure: 'pairs/s, 100 in flight', of: 'xiaoke, confirmed', versus: 'best peer', atLeast: 1 },
   ],

@@ -12,6 +12,8 @@ export interface Contender {
   readonly lock: (key: string) => Promise<() => Promise<unknown>>;
   /** A critical section that does nothing, in the library's shortest way. */
   readonly section: (key: string) => Promise<unknown>;
+  /** The same with a fencing token, for a peer that gives none: a counter of the key, raised while the lock is held. */
+  readonly fenced?: (key: string) => Promise<unknown>;
   close(): Promise<unknown>;
 }
 
@@ -58,6 +60,11 @@ async function make(
   const client = new Redis(url);
   await client.ping();
   const close = (): Promise<unknown> => client.quit();
+  const fencedBy = (lock: Contender['lock']) => async (key: string) => {
+    const release = await lock(key);
+    await client.incr(`fence:${key}`);
+    await release();
+  };
   if (name === 'redlock') {
     const redlock = new Redlock([client], { retryCount: -1 });
     // It emits an error for every busy lock.
@@ -71,22 +78,18 @@ async function make(
     };
   }
   if (name === 'redis-semaphore') {
-    return {
-      lock: async (key) => {
-        const mutex = new Mutex(client, key, { lockTimeout: TTL, acquireTimeout: LONG });
-        await mutex.acquire();
-        return () => mutex.release();
-      },
-      close,
+    const lock: Contender['lock'] = async (key) => {
+      const mutex = new Mutex(client, key, { lockTimeout: TTL, acquireTimeout: LONG });
+      await mutex.acquire();
+      return () => mutex.release();
     };
+    return { lock, fenced: fencedBy(lock), close };
   }
   const adapter = new IoredisAdapter(client);
-  return {
-    lock: async (key) => {
-      const lock = createLock({ adapter, key, ttl: TTL, retryAttempts: 10_000, performance: 'lean' });
-      const handle = await lock.acquire();
-      return () => lock.release(handle);
-    },
-    close,
+  const lock: Contender['lock'] = async (key) => {
+    const made = createLock({ adapter, key, ttl: TTL, retryAttempts: 10_000, performance: 'lean' });
+    const handle = await made.acquire();
+    return () => made.release(handle);
   };
+  return { lock, fenced: fencedBy(lock), close };
 }

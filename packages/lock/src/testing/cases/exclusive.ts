@@ -111,6 +111,33 @@ export const exclusiveCases: readonly ConformanceCase[] = [
     },
   },
   {
+    name: 'a time-out tells who has held the lock for how long, and the place in the queue',
+    needs: ['queue'],
+    async run({ manager }) {
+      const [here, there, third] = [await manager(), await manager(), await manager()];
+      await here.acquireLock(['a', 'k'], { owner: 'alice' });
+      await pause(30);
+      const ahead = there.acquireLock('k');
+      ahead.catch(() => {});
+      await eventually(async () => (await here.inspectLock('k')).waiters.length === 1);
+      const errors = await Promise.all([
+        failure(third.acquireLock(['free', 'k'], { wait: 150 })),
+        failure(there.acquireLock('k', { wait: 150 })),
+      ]);
+      for (const error of errors) {
+        assert.ok(error instanceof LockTimeoutError);
+        assert.equal(error.code, 'LOCK_TIMEOUT');
+        assert.equal(error.details['key'], 'k');
+        assert.equal(error.holders[0]?.owner, 'alice');
+        assert.ok((error.holders[0]?.ageMs ?? 0) >= 150);
+        assert.ok(error.position >= 2 && error.position <= 3, `place ${error.position}`);
+        assert.ok(error.waitedMs >= 149);
+        assert.match(error.message, /alice/);
+      }
+      assert.equal(await (await third.tryAcquireLock('free'))?.release(), true);
+    },
+  },
+  {
     name: 'an aborted wait ends at once and leaves nothing behind',
     async run({ manager }) {
       const locks = await manager();
