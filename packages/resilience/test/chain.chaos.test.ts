@@ -3,9 +3,9 @@ import { spawnNode, type NodeProcess } from '@xiaoke/test-servers';
 import { expect, test } from 'vitest';
 import { nightly } from './support.ts';
 
-// Three real processes: gateway, service, backend. The backend serves 200 a second; clients send 140 and wait a second.
+// Three real processes: gateway, service, backend. The backend serves 100 a second; clients send 70 and wait 1.5 s.
 // For two seconds it has a tenth of its workers.
-const RATE = 140;
+const RATE = 70;
 const SECONDS = nightly ? 40 : 12;
 const TROUBLE = [2, 4] as const;
 
@@ -49,11 +49,11 @@ async function run(kind: 'naive' | 'resilient'): Promise<Result> {
 
 function ask(url: string): Promise<boolean> {
   return new Promise((resolve) => {
-    const call = request(url, { agent: false, timeout: 1_000 }, (response) => {
+    const call = request(url, { agent: false, timeout: 1_500 }, (response) => {
       response.resume();
       resolve(response.statusCode === 200);
     });
-    const limit = setTimeout(() => call.destroy(), 1_000);
+    const limit = setTimeout(() => call.destroy(), 1_500);
     call.once('close', () => {
       clearTimeout(limit);
       resolve(false);
