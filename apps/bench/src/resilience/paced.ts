@@ -1,6 +1,7 @@
 /**
- * What a breaker costs a service that works: 5,000 calls a second of which 5 % fail, share of one CPU. Every candidate has
- * served at full speed before it is measured, as in a service that has run for a while; compiling is no cost of a breaker.
+ * What a breaker costs a service that works: 5,000 calls a second of which 5 % fail, share of one CPU. Every candidate serves
+ * at full speed before each measurement, as in a service that has run for a while: V8 forgets what it compiled when the
+ * harness asks for collections, and compiling is no cost of a breaker.
  */
 import { circuitBreaker as cockatielBreaker, handleAll, SamplingBreaker } from 'cockatiel';
 import OpossumBreaker from 'opossum';
@@ -75,7 +76,7 @@ const candidates: Readonly<Record<string, (measure: Measure) => Promise<Figures>
 const ignore = (): void => {};
 async function serve(call: () => Promise<unknown>): Promise<Figures> {
   const start = performance.now();
-  while (performance.now() - start < 2_000) {
+  while (performance.now() - start < 1_000) {
     for (let batch = 0; batch < 10; batch += 1)
       await Promise.all(Array.from({ length: 10 }, () => call().catch(ignore)));
     await new Promise((resolve) => {
@@ -84,14 +85,18 @@ async function serve(call: () => Promise<unknown>): Promise<Figures> {
   }
   return {};
 }
-for (const candidate of Object.values(candidates)) await candidate(serve);
-
 await compare({
   name: 'resilience/paced',
   rounds: 7,
   lowerIsBetter: ['cpu %', 'p99 ms'],
   candidates: Object.fromEntries(
-    Object.entries(candidates).map(([name, candidate]) => [name, () => candidate(paced)]),
+    Object.entries(candidates).map(([name, candidate]) => [
+      name,
+      async (): Promise<Figures> => {
+        await candidate(serve);
+        return await candidate(paced);
+      },
+    ]),
   ),
   bars: [{ figure: 'cpu %', versus: 'no breaker', atMost: 1.5 }],
 });
