@@ -16,8 +16,7 @@ function infoSink(): { readonly sink: MetricsSink; readonly scrape: () => readon
   const sink: MetricsSink = {
     ...noopMetrics,
     gauge: <L extends LabelDefinitions>(definition: GaugeDefinition<L>) => {
-      if (definition.name === 'xiaoke_config_info')
-        definitions.push(definition);
+      if (definition.name === 'xiaoke_config_info') definitions.push(definition);
       return noopMetrics.gauge(definition);
     },
   };
