@@ -14,6 +14,11 @@ export interface ActiveTaskHost {
 /** Why a task was told to stop. */
 export type StopCause = 'timeout' | 'cancelled' | 'lost' | 'closing';
 
+/** Who has to know when a task is told to stop. */
+export interface StopListener {
+  stopping(cause: StopCause): void;
+}
+
 /** A claimed task while this process has it; also the context its handler sees. */
 export class ActiveTask implements TaskContext {
   readonly claim: Claim;
@@ -26,7 +31,7 @@ export class ActiveTask implements TaskContext {
   outcome: Outcome | undefined;
   readonly #host: ActiveTaskHost;
   #controller: AbortController | undefined;
-  #onStop: ((cause: StopCause) => void) | undefined;
+  #onStop: StopListener | undefined;
 
   constructor(
     claim: Claim,
@@ -94,12 +99,12 @@ export class ActiveTask implements TaskContext {
     if (this.stopped !== undefined && cause !== 'lost') return;
     this.stopped = { cause, reason };
     this.#controller?.abort(reason);
-    this.#onStop?.(cause);
+    this.#onStop?.stopping(cause);
   }
 
   /** Who has to know when it is stopped. */
-  set onStop(listener: (cause: StopCause) => void) {
+  set onStop(listener: StopListener) {
     this.#onStop = listener;
-    if (this.stopped !== undefined) listener(this.stopped.cause);
+    if (this.stopped !== undefined) listener.stopping(this.stopped.cause);
   }
 }

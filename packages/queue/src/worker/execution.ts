@@ -1,44 +1,54 @@
-import { TimeoutError, type Clock, type Timer } from '@xiaoke/core';
+import { TimeoutError, type Clock, type Random, type Timer } from '@xiaoke/core';
+import type { BackoffFunction } from '../backoff.ts';
 import type { Outcome } from '../backend.ts';
 import { serialize } from '../envelope.ts';
 import type { QueueError } from '../errors.ts';
-import type { ActiveTask, StopCause } from './active-task.ts';
+import type { ActiveTask, StopCause, StopListener } from './active-task.ts';
+import type { RegisteredHandler } from './handlers.ts';
 import { ended, failed, type RetryRules } from './outcomes.ts';
 
-/** What an execution needs. */
-export interface ExecutionOptions {
+/** What all executions of a runner share. */
+export interface ExecutionHost {
   readonly clock: Clock;
+  readonly random: Random;
   readonly graceMs: number;
   readonly payloadLimit: number;
-  readonly timeoutMs: number | undefined;
-  readonly rules: RetryRules;
-  /** Called exactly once; `undefined` when the claim is lost and nothing is left to say. */
-  readonly done: (outcome: Outcome | undefined) => void;
+  backoffOf(id: string): BackoffFunction | undefined;
 }
 
 /**
  * One attempt: watches its time and its signal, and comes to an outcome exactly once. After it was told to stop, the
  * handler has a grace to come to its end; then its slot is freed whether it listens or not.
  */
-export class Execution {
+export class Execution implements StopListener {
   readonly #task: ActiveTask;
-  readonly #options: ExecutionOptions;
+  readonly #host: ExecutionHost;
+  readonly #handler: RegisteredHandler;
+  readonly #done: (task: ActiveTask, outcome: Outcome | undefined) => void;
   #timeout: Timer | undefined;
   #grace: Timer | undefined;
   #over = false;
 
-  constructor(task: ActiveTask, options: ExecutionOptions) {
+  /** `done` is called exactly once; with `undefined` when the claim is lost and nothing is left to say. */
+  constructor(
+    task: ActiveTask,
+    handler: RegisteredHandler,
+    host: ExecutionHost,
+    done: (task: ActiveTask, outcome: Outcome | undefined) => void,
+  ) {
     this.#task = task;
-    this.#options = options;
-    task.onStop = (cause) => this.#stopping(cause);
+    this.#handler = handler;
+    this.#host = host;
+    this.#done = done;
+    task.onStop = this;
   }
 
   /** The attempt's time begins. */
   arm(): void {
-    const { timeoutMs, clock } = this.#options;
+    const timeoutMs = this.#task.envelope.timeoutMs ?? this.#handler.timeoutMs;
     if (timeoutMs === undefined || this.#over || this.#timeout !== undefined) return;
     const task = this.#task;
-    this.#timeout = clock
+    this.#timeout = this.#host.clock
       .setTimeout(() => task.stop('timeout', new TimeoutError(`Task ${task.name}`, timeoutMs)), timeoutMs)
       .unref();
   }
@@ -53,7 +63,7 @@ export class Execution {
     }
     let text: string;
     try {
-      text = serialize(result, this.#options.payloadLimit, 'RESULT_NOT_SERIALIZABLE');
+      text = serialize(result, this.#host.payloadLimit, 'RESULT_NOT_SERIALIZABLE');
     } catch (error) {
       this.failed(error);
       return;
@@ -65,17 +75,23 @@ export class Execution {
   failed(error: unknown): void {
     if (this.#over) return;
     const outcome =
-      this.#task.stopped === undefined ? failed(this.#task, error, this.#options.rules) : this.#stopOutcome();
+      this.#task.stopped === undefined ? failed(this.#task, error, this.#rules()) : this.#stopOutcome();
     this.#finish(outcome);
   }
 
-  #stopping(cause: StopCause): void {
+  #rules(): RetryRules {
+    const { random } = this.#host;
+    return { random, handler: this.#handler, backoffFunction: this.#host.backoffOf(this.#task.id) };
+  }
+
+  /** The task was told to stop. */
+  stopping(cause: StopCause): void {
     this.#timeout?.cancel();
     if (this.#over || this.#grace !== undefined) return;
     // At close, the pool's own deadline is the grace; a lost claim has nobody waiting for it.
     if (cause === 'closing') return;
-    this.#grace = this.#options.clock
-      .setTimeout(() => this.#finish(this.#stopOutcome()), this.#options.graceMs)
+    this.#grace = this.#host.clock
+      .setTimeout(() => this.#finish(this.#stopOutcome()), this.#host.graceMs)
       .unref();
   }
 
@@ -95,7 +111,7 @@ export class Execution {
       case 'lost':
         return undefined;
       case 'timeout':
-        return failed(this.#task, stopped.reason, this.#options.rules);
+        return failed(this.#task, stopped.reason, this.#rules());
       case 'cancelled':
         return ended('cancelled', stopped.reason as QueueError, envelope.keepMs);
       default:
@@ -108,6 +124,6 @@ export class Execution {
     this.#over = true;
     this.#timeout?.cancel();
     this.#grace?.cancel();
-    this.#options.done(outcome);
+    this.#done(this.#task, outcome);
   }
 }

@@ -159,7 +159,7 @@ export class Lane implements SlotTaker {
     const extra = Math.max(0, want - held);
     try {
       const reply = await session.turn(this.queue, {
-        settlements: batch.flatMap((task) => toSettlement(task)),
+        settlements: toSettlements(batch),
         want,
         quotas: quotas.next(want),
       });
@@ -188,11 +188,12 @@ export class Lane implements SlotTaker {
     for (const claim of reply.claims) {
       const task = runner.open(claim, this.queue, reply.now);
       this.tasks.set(claim.id, task);
-      runner.start(task, (outcome) => this.#done(task, outcome));
+      runner.start(task, this.#done);
     }
   }
 
-  #done(task: ActiveTask, outcome: Outcome | undefined): void {
+  // A closure for each task would cost as much as the rest of starting it.
+  readonly #done = (task: ActiveTask, outcome: Outcome | undefined): void => {
     if (outcome === undefined) {
       this.#forget(task, 1);
       return;
@@ -200,7 +201,7 @@ export class Lane implements SlotTaker {
     task.outcome = outcome;
     this.#finished.push(task);
     this.kick();
-  }
+  };
 
   #forget(task: ActiveTask, slots: number): void {
     if (this.tasks.get(task.id) === task) this.tasks.delete(task.id);
@@ -223,14 +224,18 @@ export class Lane implements SlotTaker {
   }
 }
 
-function toSettlement(task: ActiveTask): Settlement | [] {
-  if (task.outcome === undefined) return [];
-  return {
-    id: task.id,
-    token: task.claim.token,
-    priority: task.envelope.priority,
-    outcome: task.outcome,
-    links: linksOf(task.envelope),
-    repeated: task.claim.attempts + task.claim.stalls > 0,
-  };
+function toSettlements(batch: readonly ActiveTask[]): Settlement[] {
+  const settlements: Settlement[] = [];
+  for (const { id, claim, envelope, outcome } of batch) {
+    if (outcome === undefined) continue;
+    settlements.push({
+      id,
+      token: claim.token,
+      priority: envelope.priority,
+      outcome,
+      links: linksOf(envelope),
+      repeated: claim.attempts + claim.stalls > 0,
+    });
+  }
+  return settlements;
 }

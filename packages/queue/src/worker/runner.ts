@@ -71,24 +71,16 @@ export class Runner {
   }
 
   /** Starts the task; `done` is called exactly once. */
-  start(task: ActiveTask, done: (outcome: Outcome | undefined) => void): void {
+  start(task: ActiveTask, done: (task: ActiveTask, outcome: Outcome | undefined) => void): void {
     const handler = this.#options.handlers.get(task.name);
     if (task.outcome !== undefined || handler === undefined) {
       const missing = new QueueError('HANDLER_NOT_FOUND', `No handler is registered for "${task.name}"`);
-      done(task.outcome ?? dead(missing, 'HANDLER_NOT_FOUND', false));
+      done(task, task.outcome ?? dead(missing, 'HANDLER_NOT_FOUND', false));
       return;
     }
-    const { clock, graceMs, payloadLimit, random } = this.#options;
-    const execution = new Execution(task, {
-      clock,
-      graceMs,
-      payloadLimit,
-      timeoutMs: task.envelope.timeoutMs ?? handler.timeoutMs,
-      rules: { random, handler, backoffFunction: this.#options.backoffOf(task.id) },
-      done: (outcome) => {
-        this.#executions.delete(task);
-        done(outcome);
-      },
+    const execution = new Execution(task, handler, this.#options, (ended, outcome) => {
+      this.#executions.delete(ended);
+      done(ended, outcome);
     });
     this.#executions.set(task, execution);
     // What is isolated may have to wait for a thread; it says when it begins.
