@@ -1,5 +1,5 @@
 import { MessageChannel, receiveMessageOnPort } from 'node:worker_threads';
-import { NonRetryableError, RetryLaterError, sleep, type Clock } from '@xiaoke/core';
+import { NonRetryableError, RetryLaterError, withTimeout, type Clock } from '@xiaoke/core';
 import { Tinypool } from 'tinypool';
 import { describeError, QueueError } from '../errors.ts';
 import type { ActiveTask } from '../worker/active-task.ts';
@@ -80,7 +80,11 @@ export class IsolationPools {
     this.#pools.clear();
     // A process gets a second to hear of its end; a thread that left by itself is never heard of again.
     const destroyed = Promise.all(pools.map((pool) => pool.destroy()));
-    await Promise.race([destroyed, sleep(timeoutMs, { clock: this.#options.clock, ref: false })]);
+    try {
+      await withTimeout(destroyed, timeoutMs, 'closing isolated handlers');
+    } catch {
+      // What does not end is not waited for.
+    }
   }
 
   #poolOf(handler: RegisteredHandler, { isolation }: IsolatedHandler): Tinypool {

@@ -1,4 +1,4 @@
-import { sleep, systemClock, systemRandom, type Background } from '@xiaoke/core';
+import { sleep, systemClock, systemRandom, withTimeout, type Background } from '@xiaoke/core';
 import type { RedisConnection } from '@xiaoke/core/redis';
 import type { Claim, Session, SessionListener, TurnReply, TurnRequest } from '../backend.ts';
 import { QueueError } from '../errors.ts';
@@ -187,12 +187,8 @@ export class RedisSession implements Session {
     this.#closed = true;
     this.#options.keeper?.drop(this.worker);
     this.#blocking.close();
-    const deadline = systemClock.monotonic() + timeoutMs;
     try {
-      await Promise.race([
-        this.#giveBack(),
-        sleep(Math.max(1, deadline - systemClock.monotonic()), { ref: false }),
-      ]);
+      await withTimeout(this.#giveBack(), Math.max(1, timeoutMs), 'leaving');
     } catch {
       // With Redis away, the lease runs out and what is held comes back by itself.
     }
