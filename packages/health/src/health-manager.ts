@@ -246,6 +246,7 @@ export class HealthManager extends IsolatedEmitter<HealthEvents> implements Heal
     const check = new MonitoredCheck(name, checker, config, this.#host());
     this.#checks.set(name, check);
     this.#answers.clear();
+    this.#metrics.register(name);
     this.#tally(check, check.announced, 1);
     if (this.#started) this.#background.run(() => check.start(), `check ${name}`);
     return this;

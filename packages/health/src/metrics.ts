@@ -41,6 +41,12 @@ export class HealthMetrics {
     gauges(sink, measured, closing);
   }
 
+  /** Makes the series of a check, at 0: a rate then sees its first event. */
+  register(check: string): void {
+    this.#bind(check);
+    for (const to of STATUSES) this.#changes.with({ check, to });
+  }
+
   ran(check: string, { durationMs, status }: CheckRecord): void {
     const bound = this.#bound.get(check) ?? this.#bind(check);
     bound.duration.observe(durationMs / 1_000);
