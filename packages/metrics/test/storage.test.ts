@@ -191,3 +191,104 @@ test('with Redis away samples are kept, and written when it is back', { timeout:
   await store.close();
   await redis.stop();
 });
+
+describe('with a Redis that hangs', { timeout: 60_000 }, () => {
+  const step = 10_000;
+  const sample = (value: number) => [{ labels: { __name__: 'g' }, value, kind: 'gauge' as const }];
+
+  test('the last minutes are answered, samples are taken, and nothing that was kept is lost', async () => {
+    await using redis = await startRedis();
+    const clock = new FakeClock();
+    const start = clock.now();
+    const store = createTimeSeriesStore({
+      clock,
+      storage: redisStorage(redis.url, { namespace: 'hangs' }),
+      storageTimeout: 300,
+    });
+    const at = (i: number): number => start + i * step;
+    // Two chunks of 120 are sealed and kept, a third is open.
+    for (let i = 0; i < 250; i++) await store.append(at(i), sample(i));
+    await store.flush();
+    expect(store.stats().pending).toBe(0);
+    redis.pause();
+    const ask = async (query: string): Promise<unknown> => {
+      const result = await store.query(query, { time: at(249) });
+      return result.type === 'vector' && result.series[0]?.points[0]?.[1];
+    };
+    const before = performance.now();
+    // Reaches back into the newest of the kept chunks.
+    expect(await ask('min_over_time(g[5m])')).toBe(219);
+    expect(performance.now() - before).toBeLessThan(5_000);
+    // Further back is Redis's, which is said and not waited for.
+    await expect(ask('min_over_time(g[40m])')).rejects.toThrow();
+    const again = performance.now();
+    await expect(ask('min_over_time(g[40m])')).rejects.toMatchObject({ code: 'PROMQL_EVALUATION' });
+    expect(performance.now() - again).toBeLessThan(250);
+    for (let i = 250; i < 700; i++) await store.append(at(i), sample(i));
+    expect((await store.query('g', { time: at(699) })).type).toBe('vector');
+    redis.resume();
+    await clock.advance(10_000);
+    await eventually(async () => {
+      await clock.advance(5_000);
+      await store.flush();
+      expect(store.stats().pending).toBe(0);
+    });
+    const counted = await store.query('count_over_time(g[2h])', { time: at(699) });
+    expect(counted.type === 'vector' && counted.series[0]?.points[0]?.[1]).toBe(700);
+    await store.close();
+  });
+
+  test('from the start, questions are refused in time, and answered when it is back', async () => {
+    await using redis = await startRedis();
+    const clock = new FakeClock();
+    const storage = redisStorage(redis.url, { namespace: 'from-the-start' });
+    const store = createTimeSeriesStore({ clock, storage, storageTimeout: 300 });
+    redis.pause();
+    const before = performance.now();
+    await expect(store.query('g')).rejects.toThrow();
+    await expect(store.append(clock.now(), sample(1))).rejects.toMatchObject({ code: 'PROMQL_EVALUATION' });
+    expect(performance.now() - before).toBeLessThan(5_000);
+    redis.resume();
+    await clock.advance(10_000);
+    await eventually(() => store.append(clock.now(), sample(2)));
+    const result = await store.query('g', { time: clock.now() });
+    expect(result.type === 'vector' && result.series[0]?.points[0]?.[1]).toBe(2);
+    await store.close();
+  });
+});
+
+test('with a storage that takes nothing and never says so, the store stays within its bytes', async () => {
+  const clock = new FakeClock();
+  const never = new Promise<never>(() => {});
+  const memory = memoryStorage();
+  const storage: ChunkStorage = {
+    bytes: 0,
+    open: () => memory.open(),
+    write: () => never,
+    read: () => never,
+    saveHeads: () => never,
+    dropBefore: () => never,
+    dropOldest: () => Promise.resolve(false),
+    close: () => never,
+  };
+  const store = createTimeSeriesStore({ clock, storage, storageTimeout: 5, maxBytes: 80_000 });
+  const start = clock.now();
+  let most = 0;
+  for (let i = 0; i < 1_200; i++) {
+    // A float that does not compress.
+    const value = Math.sin(i) * 1e9 + Math.random();
+    const samples = [...'abcdefgh'].map((n) => ({
+      labels: { __name__: 'g', n },
+      value,
+      kind: 'gauge' as const,
+    }));
+    await store.append(start + i * 10_000, samples).catch(() => {});
+    await clock.advance(10_000);
+    most = Math.max(most, store.stats().bytes);
+  }
+  expect(most).toBeLessThanOrEqual(80_000);
+  expect(store.stats().dropped).toBeGreaterThan(0);
+  const before = performance.now();
+  await store.close({ timeout: 200 });
+  expect(performance.now() - before).toBeLessThan(5_000);
+});

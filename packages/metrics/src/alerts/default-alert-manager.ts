@@ -6,6 +6,7 @@ import {
   silentLogger,
   systemClock,
   toMilliseconds,
+  withTimeout,
   type Clock,
   type CloseOptions,
   type Duration,
@@ -30,6 +31,8 @@ interface Group extends EvaluatedGroup {
   evaluatedAt: number;
 }
 
+// How long a source may take for one rule, in milliseconds.
+const RULE_TIMEOUT = 15_000;
 // Evaluations for which a restored alert is believed.
 const RESTORE_GRACE = 3;
 
@@ -252,7 +255,8 @@ class DefaultAlertManager extends IsolatedEmitter<AlertEvents> implements AlertM
     const { source, externalLabels = {} } = this.#options;
     if (state === undefined && source.append === undefined) return;
     try {
-      const samples = samplesOf(await source.query(compiled.rule.expr, { time: now }));
+      const answer = source.query(compiled.rule.expr, { time: now });
+      const samples = samplesOf(await withTimeout(answer, RULE_TIMEOUT, 'a rule', { ref: false }));
       if (state === undefined) await this.#record(compiled, samples, now);
       else for (const alert of state.update(samples, now, externalLabels)) this.#announce(alert);
     } catch (error) {

@@ -5,7 +5,7 @@ import type { Matcher } from './promql/ast.ts';
 import { labelKey, type Labels } from './promql/values.ts';
 import type { IncomingSample } from './sampler.ts';
 import type { StoreStats } from './store.ts';
-import { StoredSeries, type SealedChunk } from './stored-series.ts';
+import { mostOpenBytes, StoredSeries, type SealedChunk } from './stored-series.ts';
 
 // How long appending may hold the event loop, in milliseconds.
 const SLICE = 5;
@@ -13,6 +13,10 @@ const SLICE = 5;
 const RETRY_AFTER = 5_000;
 // A rough measure of what an open series takes beside its values.
 const SERIES_BYTES = 400;
+// Room is made a little before the limit, since all series may close a window at once, and a little more than is needed,
+// so that not every sample has to make its own.
+const FULL = 0.95;
+const ROOMY = 0.9;
 
 /** All series of a store, and what is not kept yet. */
 export class SeriesTable {
@@ -27,8 +31,12 @@ export class SeriesTable {
   #pending: { readonly chunk: SealedChunk; readonly address: NewChunk }[] = [];
   #pendingBytes = 0;
   #series = 0;
+  /** What all series take at most while they are open. */
+  #committed = 0;
   /** As of the last time it was counted, and what began since. */
   #openBytes = 0;
+  /** What a sample adds to open chunks at most, its share of longer windows included; until they are counted again. */
+  readonly #sampleBytes: number;
   #samples = 0;
   #dropped = 0;
   #flushing: Promise<void> | undefined;
@@ -38,6 +46,9 @@ export class SeriesTable {
     this.#options = options;
     this.#background = background;
     this.#storage = options.storage;
+    const [finest, ...coarser] = options.tiers;
+    const windows = coarser.reduce((sum, { step }) => sum + (finest?.step ?? 0) / step, 0);
+    this.#sampleBytes = 8 + 5 * 8 * windows;
   }
 
   /** Learns what the storage holds. */
@@ -51,7 +62,7 @@ export class SeriesTable {
     for (const series of this.#all()) {
       for (const data of series.tiers) data.sealed.sort((a, b) => a.start - b.start);
     }
-    await this.#retain();
+    this.#background.run(() => this.#retain(), 'let go of what is too old');
   }
 
   /** Adds the samples of one slot, giving way to other work, and marks what `source` no longer has as ended. */
@@ -73,14 +84,16 @@ export class SeriesTable {
     }
     this.#present.set(source, present);
     this.onSamples(this.#samples - before[0], this.#dropped - before[1]);
-    this.#openBytes += 8 * samples.length;
-    if (this.#total() > this.#options.maxBytes) await this.#retain();
+    this.#openBytes += this.#sampleBytes * samples.length;
+    if (this.#total() > this.#options.maxBytes * FULL) await this.#makeRoom();
     // Not waited for: with the storage away, samples are taken all the same.
     if (this.#pending.length > 0 && this.#flushing === undefined) this.#flushLater();
   }
 
   /** Gives everything sealed to the storage; what it does not take stays pending. */
   async flush(): Promise<void> {
+    // One that is under way does not know of what was sealed since.
+    await this.#flushing?.catch(() => {});
     this.#flushing ??= this.#flush().finally(() => {
       this.#flushing = undefined;
     });
@@ -174,13 +187,23 @@ export class SeriesTable {
       const handles = await this.#storage.write(batch.map(({ address }) => address));
       for (const [i, { chunk }] of batch.entries()) {
         chunk.handle = handles[i];
-        chunk.payload = undefined;
+        if (chunk.newest !== true) chunk.payload = undefined;
       }
-      // More may have been sealed meanwhile.
-      this.#pending = this.#pending.slice(batch.length);
-      for (const { address } of batch) this.#pendingBytes -= address.payload.length;
+      // More may have been sealed meanwhile, and some of these let go.
+      const kept = new Set(batch);
+      for (const one of this.#pending) if (kept.has(one)) this.#pendingBytes -= one.address.payload.length;
+      this.#pending = this.#pending.filter((one) => !kept.has(one));
     } finally {
       await this.#retain();
+    }
+  }
+
+  // The samples were taken, whatever becomes of the room.
+  async #makeRoom(): Promise<void> {
+    try {
+      await this.#retain();
+    } catch (error) {
+      this.#background.run(() => Promise.reject(error), 'make room in the storage');
     }
   }
 
@@ -188,21 +211,27 @@ export class SeriesTable {
   async #retain(): Promise<void> {
     const now = this.#options.clock.now();
     this.#countOpen();
-    for (const { step, keep } of this.#options.tiers) await this.#storage.dropBefore(step, now - keep);
-    // Some room is made beyond the limit, so that not every sample has to make its own.
-    const limit = this.#options.maxBytes * 0.95;
-    while (this.#total() > limit) {
-      if (!(await this.#storage.dropOldest())) break;
+    const limit = this.#options.maxBytes * ROOMY;
+    try {
+      for (const { step, keep } of this.#options.tiers) await this.#storage.dropBefore(step, now - keep);
+      while (this.#total() > limit) {
+        if (!(await this.#storage.dropOldest())) break;
+      }
+    } finally {
+      this.#trim(limit);
+      this.#forget(now);
     }
-    // With the storage down, pending chunks are all there is to let go of.
+  }
+
+  // With the storage down, pending chunks are all there is to let go of.
+  #trim(limit: number): void {
     while (this.#pendingBytes + this.#openBytes > limit) {
-      const oldest = this.#flushing === undefined ? this.#pending.shift() : undefined;
+      const oldest = this.#pending.shift();
       if (oldest === undefined) break;
       this.#pendingBytes -= oldest.address.payload.length;
       this.#dropped += 1;
       oldest.chunk.payload = undefined;
     }
-    this.#forget(now);
   }
 
   #forget(now: number): void {
@@ -211,6 +240,7 @@ export class SeriesTable {
         if (series.forget(now) || this.#isPresent(series)) continue;
         group.delete(key);
         this.#series -= 1;
+        this.#committed -= SERIES_BYTES + mostOpenBytes(series.kind, this.#options.tiers);
       }
       if (group.size === 0) this.#byName.delete(name);
     }
@@ -225,7 +255,9 @@ export class SeriesTable {
     const key = labelKey(labels);
     const known = this.#byName.get(labels['__name__'] ?? '')?.get(key);
     if (known !== undefined) return known;
-    if (this.#pendingBytes + this.#openBytes + SERIES_BYTES > this.#options.maxBytes) return undefined;
+    // By what it will need once its open chunks are full, or the limit could not be kept later.
+    const most = SERIES_BYTES + mostOpenBytes(kind, this.#options.tiers);
+    if (this.#committed + most > this.#options.maxBytes) return undefined;
     return this.#make(labels, key, kind);
   }
 
@@ -238,6 +270,7 @@ export class SeriesTable {
     const series = new StoredSeries(labels, key, kind, this.#options.tiers);
     group.set(key, series);
     this.#series += 1;
+    this.#committed += SERIES_BYTES + mostOpenBytes(kind, this.#options.tiers);
     this.#openBytes += SERIES_BYTES;
     return series;
   }
@@ -248,7 +281,7 @@ export class SeriesTable {
 
   #countOpen(): void {
     let bytes = 0;
-    for (const series of this.#all()) bytes += SERIES_BYTES + 8 * series.openValues;
+    for (const series of this.#all()) bytes += SERIES_BYTES + series.openBytes;
     this.#openBytes = bytes;
   }
 

@@ -8,8 +8,10 @@ import type { Labels } from './promql/values.ts';
 export interface SealedChunk {
   readonly start: number;
   readonly slots: number;
+  /** In memory until it is kept, and of the newest chunk for longer: most questions are about the last minutes. */
   payload: Uint8Array | undefined;
   handle: ChunkHandle | undefined;
+  newest?: boolean;
 }
 
 /** One series in one tier. */
@@ -18,6 +20,12 @@ export interface TierData {
   sealed: SealedChunk[];
   head: OpenChunk | undefined;
   window: WindowStats | undefined;
+}
+
+/** What the open chunks of a series take when they are full, and its newest sealed one. */
+export function mostOpenBytes(kind: SeriesKind, tiers: readonly ResolvedTier[]): number {
+  const slots = tiers.map(({ chunkSlots }, i) => chunkSlots * (i === 0 || kind === 'counter' ? 1 : 5));
+  return 8 * (slots.reduce((sum, count) => sum + count, 0) + (tiers[0]?.chunkSlots ?? 0));
 }
 
 /** One series of the store. */
@@ -58,11 +66,12 @@ export class StoredSeries {
     this.#write(slot, undefined, seal);
   }
 
-  /** How many numbers are held open. */
-  get openValues(): number {
-    let count = 0;
-    for (const { head } of this.tiers) for (const column of head?.columns ?? []) count += column.length;
-    return count;
+  /** Bytes that are held open, and of the newest chunk when it is kept already. */
+  get openBytes(): number {
+    let bytes = 0;
+    for (const { head } of this.tiers) for (const column of head?.columns ?? []) bytes += 8 * column.length;
+    const newest = this.tiers[0]?.sealed.at(-1);
+    return newest?.handle === undefined ? bytes : bytes + (newest.payload?.length ?? 0);
   }
 
   /** Lets go of what its tier keeps no longer or its storage dropped; `false` when nothing is left. */
@@ -72,7 +81,7 @@ export class StoredSeries {
       const { step, keep } = data.tier;
       const recent = (start: number, slots: number): boolean => (start + slots) * step > now - keep;
       data.sealed = data.sealed.filter(({ start, slots, payload, handle }) => {
-        const held = payload !== undefined || handle?.dropped === false;
+        const held = handle === undefined ? payload !== undefined : !handle.dropped;
         return held && recent(start, slots);
       });
       if (data.head !== undefined && !recent(data.head.start, data.head.flags.length)) data.head = undefined;
@@ -143,6 +152,14 @@ export class StoredSeries {
       payload: address.payload,
       handle: undefined,
     };
+    if (data === this.tiers[0]) {
+      const before = data.sealed.at(-1);
+      if (before !== undefined) {
+        before.newest = false;
+        if (before.handle !== undefined) before.payload = undefined;
+      }
+      chunk.newest = true;
+    }
     data.sealed.push(chunk);
     data.head = undefined;
     seal(chunk, address);
