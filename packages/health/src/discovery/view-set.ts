@@ -24,6 +24,8 @@ interface Kept {
   sync: ServiceSync | undefined;
 }
 
+/** After a failure the registry is spared questions for so long, in milliseconds. */
+const SPARED = 500;
 /** Services that are asked for but not watched; the one that was asked for longest ago is forgotten first. */
 const MAX_UNWATCHED = 1_000;
 
@@ -31,6 +33,7 @@ const MAX_UNWATCHED = 1_000;
 export class ViewSet {
   readonly #host: ViewSetHost;
   readonly #kept = new Map<string, Kept>();
+  #failure: { readonly at: number; readonly error: unknown } | undefined;
 
   constructor(host: ViewSetHost) {
     this.#host = host;
@@ -44,14 +47,24 @@ export class ViewSet {
     return this.#keep(service).view;
   }
 
-  /** Asks the registry now. @throws what the backend throws, after the view was marked as stale */
+  /**
+   * Asks the registry now; not again right after it could not be asked, where something is known: each caller would wait for
+   * the same timeout.
+   *
+   * @throws what the backend throws, after the view was marked as stale
+   */
   async read(view: ServiceView): Promise<void> {
+    const failure = this.#failure;
+    if (failure !== undefined && view.heard && this.#host.clock.monotonic() - failure.at < SPARED)
+      throw failure.error;
     try {
       const backend = await this.#host.backend();
       const asked = view.known;
       const state = await backend.read(view.service, asked);
+      this.#failure = undefined;
       if (view.apply(state, asked) === true) this.#changed(view);
     } catch (error) {
+      this.#failure = { at: this.#host.clock.monotonic(), error };
       if (view.unreachable()) this.#changed(view);
       throw error;
     }
