@@ -364,8 +364,12 @@ describe('calls', () => {
     await expect(balancer.call(failing(new Error('x')), { retries: 0 })).rejects.toThrow('x');
     await expect(balancer.call(failing(new NonRetryableError('y')))).rejects.toThrow('y');
     await expect(balancer.call(failing(new DOMException('z', 'AbortError')))).rejects.toThrow('z');
-    expect(calls).toBe(3);
-    expect(balancer.stats().errors).toBe(2);
+    await expect(balancer.call(failing(Object.assign(new Error('w'), { status: 404 })))).rejects.toThrow('w');
+    expect(calls).toBe(4);
+    expect(balancer.stats().errors).toBe(1);
+    const busy = Object.assign(new Error('busy'), { statusCode: 429 });
+    await expect(balancer.call(failing(busy))).rejects.toThrow('busy');
+    expect([calls, balancer.stats().errors]).toEqual([6, 3]);
   });
 
   test('the retry budget bounds retries when everything fails', async () => {

@@ -1,5 +1,6 @@
 import {
   InvalidOptionError,
+  NonRetryableError,
   silentLogger,
   systemClock,
   systemRandom,
@@ -195,11 +196,27 @@ function surroundings({
   return { classify, logger, clock, random };
 }
 
-/** An error speaks against the instance, and so does an answer with a status of 500 or more; an abort does not. */
+/**
+ * An error speaks against the instance, and so does an answer with a status of 500 or more. What is the caller's own affair does
+ * not: an abort, a bad request, something that must not be tried again.
+ */
 function defaultClassify(error: unknown, result: unknown): CallOutcome {
-  if (error !== undefined) return error instanceof Error && error.name === 'AbortError' ? 'ignore' : 'error';
-  if (typeof result !== 'object' || result === null || !('status' in result)) return 'ok';
-  return typeof result.status === 'number' && result.status >= 500 && result.status <= 599 ? 'error' : 'ok';
+  if (error === undefined) return (statusOf(result) ?? 0) >= 500 ? 'error' : 'ok';
+  if (error instanceof NonRetryableError) return 'ignore';
+  if (error instanceof Error && error.name === 'AbortError') return 'ignore';
+  const status = statusOf(error) ?? 0;
+  return status >= 400 && status < 500 && !BUSY.has(status) ? 'ignore' : 'error';
+}
+
+/** Statuses of the 400s that are the server's affair: it was too slow, or has too much to do. */
+const BUSY: ReadonlySet<number> = new Set([408, 429]);
+
+/** Of a Response, or of the errors that HTTP clients make of one. */
+function statusOf(value: unknown): number | undefined {
+  if (typeof value !== 'object' || value === null) return undefined;
+  const { status, statusCode } = value as { readonly status?: unknown; readonly statusCode?: unknown };
+  const found = typeof status === 'number' ? status : statusCode;
+  return typeof found === 'number' && found >= 100 && found <= 599 ? found : undefined;
 }
 
 function share(value: unknown, option: string): number {
