@@ -99,8 +99,12 @@ export class Manager extends IsolatedEmitter<QueueEvents> implements QueueManage
       async (name, payload, task) => {
         this.#assertOpen();
         await this.#producer.prepare({ name, payload, options: task });
+      },
+      () => {
+        if (this.closed) return;
         // Whoever makes a schedule also sees to it, so that it fires before any worker is there.
         this.#scheduler ??= this.#startScheduler();
+        this.#scheduler.kick();
       },
     );
     defineGauges({

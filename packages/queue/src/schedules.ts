@@ -123,16 +123,20 @@ export function planFires(
 export class ScheduleList implements Schedules {
   readonly #store: StatusStore;
   readonly #now: () => number;
+  /** This process has to know at once; the others hear of it. */
+  readonly #changed: () => void;
   readonly #check: (name: string, payload: unknown, options: TaskOptions) => Promise<void>;
 
   constructor(
     store: StatusStore,
     now: () => number,
     check: (name: string, payload: unknown, options: TaskOptions) => Promise<void>,
+    changed: () => void,
   ) {
     this.#store = store;
     this.#now = now;
     this.#check = check;
+    this.#changed = changed;
   }
 
   // The contract's signature.
@@ -164,6 +168,7 @@ export class ScheduleList implements Schedules {
     const stored = kept ?? { id, definition: JSON.stringify(fresh), nextAt: nextFire(fresh, now) };
     if (stored.nextAt === Infinity) throw new InvalidOptionError('rule', 'never fires');
     await this.#store.putSchedule(stored, resolveTaskOptions(options).queue);
+    this.#changed();
     return toInfo(stored);
   }
 

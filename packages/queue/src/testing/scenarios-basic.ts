@@ -147,11 +147,11 @@ export const basicScenarios: readonly ConformanceScenario[] = [
       const started: [number, number][] = [];
       queue.registerTaskHandler('at', async (n: number) => void started.push([n, Date.now()]));
       await queue.startWorkers(1);
-      const runAt = new Date(Date.now() + 120);
+      const runAt = new Date(Date.now() + 400);
       const tasks = await queue.enqueueTasks([
         { name: 'at', payload: 1, options: { runAt } },
         { name: 'at', payload: 2, options: { runAt } },
-        { name: 'at', payload: 3, options: { delay: 60 } },
+        { name: 'at', payload: 3, options: { delay: 200 } },
         { name: 'at', payload: 4 },
       ]);
       same(await tasks[0]?.status(), 'delayed', 'state');

@@ -228,7 +228,7 @@ export const controlScenarios: readonly ConformanceScenario[] = [
       const old = await queue.enqueueTask('u', 'p1', replace);
       const fresh = await queue.enqueueTask('u', 'p2', replace);
       same([fresh.duplicate, fresh.id === old.id], [true, true], 'replace');
-      const throttle = { unique: { key: 't', mode: 'throttle', for: 300 } } as const;
+      const throttle = { unique: { key: 't', mode: 'throttle', for: 1_500 } } as const;
       const throttled = await queue.enqueueTask('u', 't1', throttle);
       await queue.startWorkers(1);
       same(

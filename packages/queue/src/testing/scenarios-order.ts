@@ -43,14 +43,13 @@ export const orderScenarios: readonly ConformanceScenario[] = [
         queues: ['default', 'slow'],
       });
       const running = { now: 0, most: 0 };
-      const starts: number[] = [];
       queue.registerTaskHandler('c', async () => {
         running.now += 1;
         running.most = Math.max(running.most, running.now);
         await new Promise((resolve) => setTimeout(resolve, 5));
         running.now -= 1;
       });
-      queue.registerTaskHandler('r', async () => void starts.push(performance.now()));
+      queue.registerTaskHandler('r', async () => {});
       const limited = await queue.enqueueTasks(Array.from({ length: 10 }, () => ({ name: 'c', payload: 1 })));
       const rated = await queue.enqueueTasks(
         Array.from({ length: 12 }, () => ({ name: 'r', payload: 1, options: { queue: 'slow' } })),
@@ -58,8 +57,10 @@ export const orderScenarios: readonly ConformanceScenario[] = [
       await Promise.all([queue.startWorkers(5), queue.startWorkers(5)]);
       for (const task of [...limited, ...rated]) await task.result();
       same(running.most, 2, 'most at once');
-      // Burst 5, then one every 40 ms: the twelfth cannot start before 7 · 40 ms; timers of the two clocks differ by a few ms.
-      const span = (starts.at(-1) ?? 0) - (starts[0] ?? 0);
+      // Burst 5, then one every 40 ms: the twelfth cannot start before 7 · 40 ms, by the backend's own clock.
+      const records = await Promise.all(rated.map(({ id }) => queue.getTask(id)));
+      const starts = records.map((record) => record?.startedAt?.getTime() ?? 0);
+      const span = Math.max(...starts) - Math.min(...starts);
       check(span >= 265, `12 tasks started within ${span} ms`);
     },
   },
@@ -136,7 +137,7 @@ export const orderScenarios: readonly ConformanceScenario[] = [
         [['every', 'tick', 100]],
         'list',
       );
-      check(again.nextAt.getTime() > Date.now() - 200, 'next time');
+      check(again.nextAt.getTime() > Date.now() - 5_000, 'next time');
       await eventually(() => fired.length >= 4);
       same(await first.schedules.remove('every'), true, 'removed');
       const times = fired.map((id) => Number(id.split('@')[1]));

@@ -1,5 +1,6 @@
 import { Redis } from 'ioredis';
 import { expect } from 'vitest';
+import { toMilliseconds } from '@xiaoke/core';
 import {
   chaosProxy,
   spawnNode,
@@ -50,6 +51,7 @@ export interface Report {
 /** How the queue under fire is run. */
 export interface BattlefieldOptions {
   readonly appendonly?: 'always' | 'everysec';
+  /** Long enough that a loaded machine alone takes no worker its tasks. @default '3s' */
   readonly lease?: string;
 }
 
@@ -91,7 +93,7 @@ export class Battlefield implements AsyncDisposable {
   /** Starts Redis, the proxy, the workers and a producing manager that looks through the proxy too. */
   static async prepare(
     namespace: string,
-    { appendonly = 'always', lease = '1s' }: BattlefieldOptions = {},
+    { appendonly = 'always', lease = '3s' }: BattlefieldOptions = {},
   ): Promise<Battlefield> {
     const [redis, ledger] = await Promise.all([startRedis({ appendonly }), startRedis()]);
     const proxy = await chaosProxy({ target: redis });
@@ -128,7 +130,7 @@ export class Battlefield implements AsyncDisposable {
     'connections reset': async () => this.proxy.resetAll(),
     'clients killed': () => this.#admin.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes'),
     'scripts flushed': () => this.#admin.script('FLUSH'),
-    'worker frozen past its lease': () => this.#freezeWorker(1_600),
+    'worker frozen past its lease': () => this.#freezeWorker(toMilliseconds(this.#lease, 'lease') + 600),
     'network silent': () =>
       this.#hit('network silent', 'all', async () => {
         this.proxy.blackhole(true);

@@ -20,7 +20,7 @@ it(
     })();
     const tasks = await field.produce(NIGHTLY ? 50_000 : 5_000, () => firing);
     await fire;
-    const report = await field.settle(tasks, NIGHTLY ? 300_000 : 60_000);
+    const report = await field.settle(tasks, NIGHTLY ? 300_000 : 150_000);
     console.log(JSON.stringify(report));
     expect(report.lost).toBe(0);
     expect(report.unexplained).toBe(0);
@@ -29,5 +29,5 @@ it(
     for (const fault of ['worker killed', 'worker frozen past its lease'])
       expect(report.byFault[fault] ?? 0).toBeLessThanOrEqual((report.faults[fault] ?? 0) * SLOTS);
   },
-  NIGHTLY ? 900_000 : 120_000,
+  NIGHTLY ? 900_000 : 240_000,
 );
