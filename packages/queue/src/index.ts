@@ -1,5 +1,5 @@
 /**
- * A task queue that loses nothing it acknowledged: in memory or on Redis, behind one interface.
+ * A task queue that loses nothing it acknowledged: in memory, on Redis or on RabbitMQ, behind one interface.
  *
  * Terms: a *task* has a *name*, a *payload* and a *queue*; a *handler* runs it; an *attempt* is one run. A worker *claims*
  * a task under a *lease* and *settles* it in a *turn*; a task whose worker was lost is *stalled* and claimed again. Every
@@ -15,6 +15,7 @@ export {
   type QueueLimitOptions,
   type QueueManagerOptions,
 } from './options.ts';
+export type { RabbitMqOptions } from './rabbitmq-options.ts';
 export { TaskPriority, type TaskOptions } from './task-options.ts';
 export type { BackoffFunction, BackoffOptions } from './backoff.ts';
 export type {

@@ -180,6 +180,26 @@ describe('faults that close no connection', () => {
     expect(runs).toBe(1);
   }, 30_000);
 
+  it('a paused queue holds no message, so that none runs into the broker’s limits', async () => {
+    const namespace = unique();
+    const manager = await make({ namespace });
+    const ran: number[] = [];
+    manager.registerTaskHandler('t', async (n: number) => void ran.push(n));
+    await manager.startWorkers(5);
+    await manager.pause('default');
+    const tasks = await manager.enqueueTasks(
+      Array.from({ length: 8 }, (_, n) => ({ name: 't', payload: n })),
+    );
+    const list = `xiaoke1.${namespace}.default.normal`;
+    // Longer than the broker lets a consumer keep a message.
+    await new Promise((resolve) => setTimeout(resolve, 3_000));
+    const { messageCount, consumerCount } = await withChannel((channel) => channel.checkQueue(list));
+    expect([messageCount, consumerCount, ran]).toEqual([8, 0, []]);
+    await manager.resume('default');
+    for (const task of tasks) await task.result({ timeout: 10_000 });
+    expect(ran.toSorted((a, b) => a - b)).toEqual([0, 1, 2, 3, 4, 5, 6, 7]);
+  }, 30_000);
+
   it('lists that are deleted under their consumer are made again, and what lay in them is run', async () => {
     const namespace = unique();
     const manager = await make({ namespace });

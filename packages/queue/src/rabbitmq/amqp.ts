@@ -67,10 +67,10 @@ export interface AmqpChannel {
 export interface AmqpConnection {
   readonly connection: {
     readonly serverProperties: Readonly<Record<string, unknown>>;
-    readonly stream: { destroy(): void };
+    readonly stream: { destroy(): void; cork(): void; uncork(): void };
   };
-  createChannel(): Promise<AmqpChannel>;
-  createConfirmChannel(): Promise<AmqpChannel>;
+  createChannel(options?: { readonly highWaterMark?: number }): Promise<AmqpChannel>;
+  createConfirmChannel(options?: { readonly highWaterMark?: number }): Promise<AmqpChannel>;
   close(): Promise<void>;
   on(event: string, listener: (...args: unknown[]) => void): unknown;
 }

@@ -70,9 +70,12 @@ export function newRecord(task: NewTask, now: number): LedgerRecord {
   };
 }
 
+/** Nobody says when a delayed message has arrived in its list; by then it surely has. */
+const ON_ITS_WAY = 1_000;
+
 /** The record as the status store shows it. */
 export function storedRecord(record: LedgerRecord, now: number): StoredTask {
-  const due = record.state === 'delayed' && (record.runAt ?? 0) <= now;
+  const due = record.state === 'delayed' && (record.runAt ?? 0) + ON_ITS_WAY <= now;
   return {
     id: record.id,
     blob: record.blob,

@@ -9,6 +9,8 @@ export interface LinkOptions {
   readonly urls: readonly string[];
   /** Shown by the broker's tools. */
   readonly name: string;
+  /** Whether single small messages go out at once; a connection that publishes lets the system gather them. */
+  readonly noDelay: boolean;
   readonly heartbeatMs: number;
   readonly connectTimeoutMs: number;
   readonly clock: Clock;
@@ -35,6 +37,7 @@ export class Link {
   readonly #waiting = new Set<() => void>();
   readonly #closing = new AbortController();
   #current: AmqpConnection | undefined;
+  #gathering: AmqpConnection | undefined;
   #blocked: string | undefined;
   #lastError: unknown;
   #next = 0;
@@ -92,6 +95,21 @@ export class Link {
     return this.#current;
   }
 
+  /** Lets everything that is sent now go out in one write: amqplib writes in the next turn of the event loop, piece by piece. */
+  gather(): void {
+    const connection = this.#current;
+    if (connection === undefined || this.#gathering === connection) return;
+    this.#gathering = connection;
+    const { stream } = connection.connection;
+    stream.cork();
+    setImmediate(() =>
+      setImmediate(() => {
+        this.#gathering = undefined;
+        stream.uncork();
+      }),
+    );
+  }
+
   /** Cuts a connection that does not answer any more, so that another one is made. */
   cut(reason: string): void {
     const dead = this.#current;
@@ -143,7 +161,7 @@ export class Link {
     const { connect, name, connectTimeoutMs, heartbeatMs } = this.#options;
     const made = await connect(withHeartbeat(url, heartbeatMs), {
       timeout: connectTimeoutMs,
-      noDelay: true,
+      noDelay: this.#options.noDelay,
       clientProperties: { connection_name: name },
     });
     made.on('error', (error) => this.#down(made, error));

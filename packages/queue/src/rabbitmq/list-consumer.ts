@@ -53,6 +53,8 @@ export class ListConsumer {
   #moreUntil = -Infinity;
   #expected: number | undefined;
   #probing = false;
+  #paused = false;
+  #tag: string | undefined;
 
   constructor(options: ListConsumerOptions) {
     this.#options = options;
@@ -83,6 +85,7 @@ export class ListConsumer {
   get mayHaveMore(): boolean {
     const { clock, prefetch } = this.#options;
     const { outstanding } = this.#window;
+    if (this.#paused) return false;
     if (this.#expected !== undefined) {
       if (outstanding < this.#expected && clock.monotonic() < this.#moreUntil) return true;
       this.#expected = undefined;
@@ -164,6 +167,13 @@ export class ListConsumer {
     }
   }
 
+  /** A paused list takes no deliveries, and holds none but those that run. */
+  set paused(paused: boolean) {
+    if (paused === this.#paused) return;
+    this.#paused = paused;
+    this.#options.background.run(() => this.#applyPause(), 'pause or resume a list');
+  }
+
   async close(timeoutMs: number): Promise<void> {
     this.#reset();
     await this.#channel.close(timeoutMs);
@@ -177,11 +187,46 @@ export class ListConsumer {
     const { messageCount } = await channel.checkQueue(name);
     this.#expected = Math.min(messageCount, prefetch);
     this.#moreUntil = this.#expected === 0 ? -Infinity : clock.monotonic() + FIRST_PATIENCE;
+    if (!this.#paused) await this.#consume(channel);
+  }
+
+  async #consume(channel: AmqpChannel): Promise<void> {
     const window = this.#window;
-    await channel.consume(name, (message) => {
+    const { consumerTag } = await channel.consume(this.#options.name, (message) => {
       if (message === null) this.#cancelled();
       else if (window === this.#window) this.#deliver(message, window);
     });
+    this.#tag = consumerTag;
+  }
+
+  /**
+   * Gives back what nobody runs and asks for no more, or begins again. Held messages would run into the broker's limit of time,
+   * and each time they come again count as if a worker had died of them.
+   */
+  async #applyPause(): Promise<void> {
+    const channel = this.#channel.current;
+    if (channel === undefined) return;
+    try {
+      if (!this.#paused) {
+        if (this.#tag === undefined) await this.#consume(channel);
+        return;
+      }
+      const tag = this.#tag;
+      this.#tag = undefined;
+      if (tag !== undefined) await channel.cancel(tag);
+      if (!this.#paused) await this.#consume(channel);
+      else for (const delivery of this.#unused()) this.giveBack(delivery);
+    } catch {
+      // The channel is gone, and the next one begins as it should.
+    }
+  }
+
+  #unused(): Delivery[] {
+    const unused = [...this.#buffer.slice(this.#head), ...this.#early];
+    this.#buffer = [];
+    this.#early = [];
+    this.#head = 0;
+    return unused;
   }
 
   #deliver(message: AmqpMessage, window: AckWindow): void {
@@ -251,6 +296,7 @@ export class ListConsumer {
     this.#buffer = [];
     this.#early = [];
     this.#head = 0;
+    this.#tag = undefined;
     this.#expected = undefined;
     // A consumer that is being set up may be about to get something.
     this.#moreUntil = this.#options.clock.monotonic() + SET_UP_WITHIN;

@@ -3,13 +3,14 @@ import type { PriorityIndex } from '../backend.ts';
 
 /** The version of the layout below; it is part of every name, so that a later one can live beside it. */
 const LAYOUT = 'xiaoke1';
-const LISTS = ['high', 'normal', 'low'] as const;
 // A routing key has 255 bytes, and the delay's bits stand before the name.
 const LONGEST = 190;
 
 /** The names of one namespace in the broker. */
 export class Names {
   readonly #namespace: string;
+  /** Asked for with every message. */
+  readonly #lists = new Map<string, readonly [string, string, string]>();
 
   constructor(namespace: string) {
     this.#namespace = word(namespace);
@@ -17,7 +18,13 @@ export class Names {
 
   /** The list of a queue that holds one priority. */
   list(queue: string, priority: PriorityIndex): string {
-    return short(`${LAYOUT}.${this.#namespace}.${word(queue)}.${LISTS[priority]}`);
+    let names = this.#lists.get(queue);
+    if (names === undefined) {
+      const base = `${LAYOUT}.${this.#namespace}.${word(queue)}`;
+      names = [short(`${base}.high`), short(`${base}.normal`), short(`${base}.low`)];
+      this.#lists.set(queue, names);
+    }
+    return names[priority];
   }
 
   dead(queue: string): string {

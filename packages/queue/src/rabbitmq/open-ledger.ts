@@ -34,7 +34,7 @@ export function openLedger({
   const log =
     redisLog?.(background) ??
     new StreamLog({
-      publishing: broker.publishing,
+      publishing: broker.logging,
       consuming: broker.consuming,
       name: broker.names.ledger,
       snapshots: broker.names.snapshots,

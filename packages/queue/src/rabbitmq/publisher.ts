@@ -126,6 +126,7 @@ export class Publisher {
     if (channel === undefined || link.blocked !== undefined || this.#closed) {
       return;
     }
+    link.gather();
     let taken = 0;
     while (taken < this.#waiting.length && this.#sent.size < window) {
       const pending = this.#waiting[taken];

@@ -24,6 +24,7 @@ export interface QueueConsumerOptions {
 
 const PRIORITIES: readonly PriorityIndex[] = [0, 1, 2];
 const MAX_PREFETCH = 5_000;
+const MAX_WAITS = 1_000;
 
 /** The three lists of a queue as one worker pool consumes them. */
 export class QueueConsumer {
@@ -87,7 +88,9 @@ export class QueueConsumer {
     quotas: TurnRequest['quotas'],
     fits: (offer: Offer) => boolean,
   ): Promise<Delivery[]> {
-    while (this.#worthWaiting(quotas)) await this.#nextArrival();
+    // However often a list says that there is more, other queues want these slots too.
+    for (let waits = 0; waits < MAX_WAITS && this.#worthWaiting(quotas); waits += 1)
+      await this.#nextArrival();
     const taken: Delivery[] = [];
     const ids = new Set<string>();
     const fresh = (offer: Offer): boolean => !ids.has(offer.id) && fits(offer);
@@ -102,6 +105,10 @@ export class QueueConsumer {
     for (const [priority, count] of quotas) pull(priority, Math.min(count, want - taken.length));
     for (const priority of PRIORITIES) pull(priority, want - taken.length);
     return taken;
+  }
+
+  set paused(paused: boolean) {
+    for (const list of this.#lists) list.paused = paused;
   }
 
   putBack(deliveries: readonly Delivery[]): void {

@@ -46,6 +46,8 @@ export class RabbitMqBackend implements Backend {
   readonly #schedules = new Set<() => void>();
   readonly #workerIds = new TaskIds();
   #stalled: StalledTask[] = [];
+  /** Messages that the broker has confirmed and the ledger still owes. */
+  #paid: (readonly [id: string, generation: number])[] = [];
   #enqueuing = 0;
 
   constructor(options: ResolvedQueueOptions, connect: AmqpConnect, redisLog: LedgerLogFactory | undefined) {
@@ -309,12 +311,17 @@ export class RabbitMqBackend implements Backend {
   }
 
   async #deliver(reply: Reply, timeoutMs: number): Promise<void> {
-    if (reply.tickets.length + reply.graves.length === 0) return;
+    const { tickets } = reply;
+    if (tickets.length + reply.graves.length === 0) return;
     await this.#broker.deliver(reply, timeoutMs);
-    if (reply.tickets.length === 0) return;
-    const messages = reply.tickets.map(({ id, generation }) => [id, generation] as const);
+    for (const { id, generation } of tickets) this.#paid.push([id, generation]);
+    if (this.#paid.length > tickets.length || tickets.length === 0) return;
     // That it is paid must not be waited for: a debt too many costs a message that is dropped.
-    this.#background.run(() => this.#ledger.run({ op: 'sent', messages }, this.#timeout), 'settle a debt');
+    setImmediate(() => {
+      const messages = this.#paid;
+      this.#paid = [];
+      this.#background.run(() => this.#ledger.run({ op: 'sent', messages }, this.#timeout), 'settle debts');
+    });
   }
 
   async #look(): Promise<void> {

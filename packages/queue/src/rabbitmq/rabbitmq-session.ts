@@ -55,6 +55,7 @@ export class RabbitMqSession implements Session {
     this.#consumers = new Map(
       options.queues.map((queue) => [queue, options.consume(queue, () => this.#arrived(queue), troubled)]),
     );
+    for (const queue of options.queues) this.#followPause(queue);
     options.background.run(() => this.#announce(), 'announce a worker');
   }
 
@@ -112,6 +113,7 @@ export class RabbitMqSession implements Session {
   /** The ledger hands out again what it refused. */
   wake(queue: string): void {
     if (!this.#consumers.has(queue)) return;
+    this.#followPause(queue);
     this.#unblock(queue);
     this.#woken.add(queue);
     this.#arrived(queue);
@@ -282,6 +284,13 @@ export class RabbitMqSession implements Session {
     const { ledger, queues, slots, clock } = this.#options;
     this.#announcedAt = clock.monotonic();
     await ledger.run({ op: 'announce', worker: this.worker, queues, slots, forMs: ANNOUNCED_FOR });
+  }
+
+  #followPause(queue: string): void {
+    const { tables } = this.#options.ledger.ledger;
+    const consumer = this.#consumers.get(queue);
+    if (consumer !== undefined)
+      consumer.paused = tables.allPaused || tables.queues.get(queue)?.paused === true;
   }
 
   #unblock(queue: string): void {

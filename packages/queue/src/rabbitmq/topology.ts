@@ -31,6 +31,7 @@ export class Topology {
   readonly #options: TopologyOptions;
   #connection: AmqpConnection | undefined;
   #queues = new Map<string, Promise<void>>();
+  readonly #declared = new Set<string>();
   #targets = new Map<string, Promise<void>>();
   #delays: Promise<void> = Promise.resolve();
   #level = -1;
@@ -42,18 +43,28 @@ export class Topology {
   /** Forgets that a queue was declared: it has been deleted. */
   forget(queue: string): void {
     this.#queues.delete(queue);
+    this.#declared.delete(queue);
     this.#targets.clear();
   }
 
   /** What was declared is declared anew; something of it was not there. */
   forgetAll(): void {
     this.#connection = undefined;
+    this.#declared.clear();
+  }
+
+  /** Whether a queue is known to be there, on the connection that stands. */
+  has(queue: string): boolean {
+    return this.#declared.has(queue) && this.#connection === this.#options.link.connection;
   }
 
   /** The lists of a queue, and where its dead letters go. */
   async ensureQueue(queue: string): Promise<void> {
     const connection = await this.#connect();
-    await once(this.#queues, queue, () => this.#declareQueue(connection, queue));
+    await once(this.#queues, queue, async () => {
+      await this.#declareQueue(connection, queue);
+      if (this.#connection === connection) this.#declared.add(queue);
+    });
   }
 
   /** The way of a message that is delayed to `target`, from the tier `level` downwards. */
@@ -83,6 +94,7 @@ export class Topology {
     const connection = link.connection ?? (await link.ready(timeoutMs));
     if (this.#connection === connection) return connection;
     this.#connection = connection;
+    this.#declared.clear();
     this.#queues = new Map();
     this.#targets = new Map();
     this.#delays = Promise.resolve();
