@@ -1,5 +1,5 @@
 import { sleep, type Background, type Clock, type Timer } from '@xiaoke/core';
-import type { Session, SessionListener, TurnReply, TurnRequest } from '../backend.ts';
+import type { Session, SessionListener, Settlement, TurnReply, TurnRequest } from '../backend.ts';
 import { QueueError } from '../errors.ts';
 import type { Offer, Reply } from './ledger-commands.ts';
 import type { LedgerClient } from './ledger-client.ts';
@@ -201,14 +201,11 @@ export class RabbitMqSession implements Session {
       ledger.shared && known.has(offer.id) ? { ...offer, blob: undefined } : offer,
     );
     const shared = { op: 'turn', queue, worker: this.worker } as const;
-    const slim = settlements.map(({ id, token, priority, outcome, repeated }) => ({
-      id,
-      token,
-      priority,
-      outcome,
-      repeated,
-    }));
-    const reply = await ledger.run({ ...shared, settlements: ledger.shared ? slim : settlements, offers });
+    const reply = await ledger.run({
+      ...shared,
+      settlements: ledger.shared ? settlements.map(withoutLinks) : settlements,
+      offers,
+    });
     if (reply.unknown.length === 0) return reply;
     const again = offered.filter(({ offer }) => reply.unknown.includes(offer.id)).map(({ offer }) => offer);
     const more = await ledger.run({ ...shared, settlements: [], offers: again });
@@ -334,6 +331,11 @@ export class RabbitMqSession implements Session {
     this.#troubled = true;
     this.listener.onError(error);
   }
+}
+
+/** The ledger knows what a task is linked to. */
+function withoutLinks({ links: _links, ...settlement }: Settlement): Settlement {
+  return settlement;
 }
 
 /** A turn of the event loop: endless work must not keep sockets and timers from being served. */
