@@ -238,7 +238,8 @@ export class Engine {
       const counter = scope?.generation ?? this.counters.find(id);
       if (scope !== undefined) scope.invalidate();
       else if (counter !== undefined) counter.seen += 1;
-      if (counter !== undefined) counter.shared = version;
+      // 0 is a counter that had to be deleted: whoever makes it anew decides where it begins.
+      if (counter !== undefined) counter.shared = version === 0 ? undefined : version;
       if (id.startsWith('t')) tags.push(id.slice(1));
       else this.events.emit('invalidate', { tags: [], namespace: id.slice(1), origin: 'remote' });
     }

@@ -38,7 +38,7 @@ export interface CacheOptions extends LifetimeOptions {
   readonly compression?: CompressionOption | undefined;
   /** A larger value is served but not stored in Redis, and never inflated when read. @default 8 MiB */
   readonly maxValueBytes?: number | undefined;
-  /** How long Redis may take before the cache goes on without it. @default 75 */
+  /** How long Redis may take before the cache goes on without it. @default 60 */
   readonly redisTimeout?: Duration | undefined;
   /** How long a value loaded while Redis is away may be kept. @default '30s' */
   readonly ttlWithoutRedis?: Duration | undefined;
@@ -136,7 +136,7 @@ function secondTierOf(options: CacheOptions): SecondTierOptions {
     serializer: resolveSerializer(options.serializer),
     compression: resolveCompression(options.compression),
     maxValueBytes: countOf(options.maxValueBytes ?? DEFAULT_MAX_VALUE_BYTES, 'maxValueBytes'),
-    redisTimeout: toMilliseconds(options.redisTimeout ?? 75, 'redisTimeout', { min: 1, max: 60_000 }),
+    redisTimeout: toMilliseconds(options.redisTimeout ?? 60, 'redisTimeout', { min: 1, max: 60_000 }),
     ttlWithoutRedis: toMilliseconds(options.ttlWithoutRedis ?? '30s', 'ttlWithoutRedis'),
     heartbeat: toMilliseconds(options.heartbeat ?? '2s', 'heartbeat', { min: 20 }),
     leaseTtl: toMilliseconds(options.leaseTtl ?? '3s', 'leaseTtl', { min: 100 }),

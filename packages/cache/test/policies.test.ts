@@ -91,18 +91,22 @@ function seedsOf(strategy: string): readonly number[] {
 
 describe('hit ratios are those of the published policies', () => {
   for (const [workload, entries, golden, when] of GOLDEN) {
-    it.runIf(nightly || when === undefined)(`${workload.name}, ${entries} entries`, () => {
-      const requests = workload.requests();
-      const off = Object.entries(golden).flatMap(([strategy, expected]) =>
-        seedsOf(strategy).flatMap((seed) => {
-          const measured = hitRatio(strategy as StrategyName, entries, requests, seeded(seed));
-          const [less, more] = TOLERANCE[strategy] ?? [0.006, 0.006];
-          const fits = measured > expected - less && measured < expected + more;
-          return fits ? [] : [{ strategy, seed, expected, measured }];
-        }),
-      );
-      expect(off).toEqual([]);
-    });
+    it.runIf(nightly || when === undefined)(
+      `${workload.name}, ${entries} entries`,
+      { timeout: 300_000 },
+      () => {
+        const requests = workload.requests();
+        const off = Object.entries(golden).flatMap(([strategy, expected]) =>
+          seedsOf(strategy).flatMap((seed) => {
+            const measured = hitRatio(strategy as StrategyName, entries, requests, seeded(seed));
+            const [less, more] = TOLERANCE[strategy] ?? [0.006, 0.006];
+            const fits = measured > expected - less && measured < expected + more;
+            return fits ? [] : [{ strategy, seed, expected, measured }];
+          }),
+        );
+        expect(off).toEqual([]);
+      },
+    );
   }
 });
 

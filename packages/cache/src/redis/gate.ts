@@ -8,6 +8,11 @@ export class AwayError extends XiaokeError {
   constructor(reason: string, options: { readonly cause?: unknown } = {}) {
     super('REDIS_AWAY', `Redis is away: ${reason}`, options);
   }
+
+  /** It answered, by refusing the command: it is out of memory, or does not allow it. */
+  get refused(): boolean {
+    return isReplyError(this.cause);
+  }
 }
 
 /** How a gate works. */

@@ -1,7 +1,7 @@
 import type { Clock, Timer } from '@xiaoke/core';
 import { RedisScript } from '@xiaoke/core/redis';
 import type { Draft, Lease, WriteOutcome } from '../second-tier.ts';
-import type { Gate } from './gate.ts';
+import { AwayError, type Gate } from './gate.ts';
 import type { EntryKeys } from './keys.ts';
 import { putScript, releaseScript, renewScript } from './scripts.generated.ts';
 
@@ -46,7 +46,9 @@ export class RedisLease implements Lease {
         PUT.run(client, [keys.entry, keys.lease], [token, bytes, life]),
       );
       return stored === 1 ? 'stored' : 'fenced';
-    } catch {
+    } catch (error) {
+      // Nobody should wait for a value that Redis will not take.
+      if (error instanceof AwayError && error.refused) await this.release();
       return 'away';
     }
   }

@@ -1,11 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import {
-  toMilliseconds,
-  withTimeout,
-  type CloseOptions,
-  type HealthIndication,
-  type Random,
-} from '@xiaoke/core';
+import { toMilliseconds, withTimeout, type CloseOptions, type HealthIndication } from '@xiaoke/core';
 import { openRedis, RedisScript, type RedisLike, type RedisOption } from '@xiaoke/core/redis';
 import type { Place } from '../capture.ts';
 import { stampOf } from '../codec/record.ts';
@@ -28,9 +22,10 @@ import type {
 import type { Tally } from '../stats.ts';
 import { Backplane } from './backplane.ts';
 import { byPath, portions } from './batch.ts';
-import { Gate } from './gate.ts';
+import { AwayError, Gate } from './gate.ts';
 import { Journal } from './journal.ts';
 import { RedisKeys, type EntryKeys } from './keys.ts';
+import { ownClientOptions } from './own-client.ts';
 import { Reader } from './reader.ts';
 import { Records, type Encoded } from './records.ts';
 import { RedisLease } from './redis-lease.ts';
@@ -242,7 +237,12 @@ export class RedisTier implements SecondTier {
       random,
       timeout: redisTimeout,
       open: () =>
-        openRedis(redis, { load: () => import('ioredis'), overrides: overridesOf(random), logger, random }),
+        openRedis(redis, {
+          load: () => import('ioredis'),
+          overrides: ownClientOptions(random),
+          logger,
+          random,
+        }),
       recover: (client) => this.#recover(client),
       onState: (state, reason) => {
         if (state === 'down')
@@ -350,12 +350,24 @@ export class RedisTier implements SecondTier {
         SET.run(client, [entry, leaseKey], [bytes, life, deadline]),
       );
       if (stored === 1) return 'stored';
-    } catch {
-      // As below.
+    } catch (error) {
+      if (error instanceof AwayError && error.refused && (await this.#clearAfterRefusal(place)))
+        return 'skipped';
     }
     // Whether it was stored is not known, nor what was there before: neither must be read again.
     this.#postpone([place], []);
     return 'away';
+  }
+
+  // A Redis that is full takes no new value, but what was there before must not be read again.
+  async #clearAfterRefusal(place: Place): Promise<boolean> {
+    try {
+      await this.#gate.run('write', (client) => this.#remove(client, place));
+      this.#parts.tally.skipped += 1;
+      return true;
+    } catch {
+      return false;
+    }
   }
 
   async #remove(client: RedisLike, place: Place): Promise<boolean> {
@@ -382,13 +394,4 @@ export class RedisTier implements SecondTier {
     const life = Math.min(LONGEST_LIFE, lifetime.ttl + lifetime.staleIfError) + DAY;
     await this.#shared.ensure([...place.scope.generations, ...tags], life);
   }
-}
-
-// Ours alone: nothing is kept for later or sent twice, since whoever asked has gone on without it.
-function overridesOf(random: Random): object {
-  return {
-    enableOfflineQueue: false,
-    autoResendUnfulfilledCommands: false,
-    retryStrategy: (times: number) => Math.min(25 * 2 ** Math.min(times, 5), 500) * (0.5 + random() / 2),
-  };
 }
