@@ -54,8 +54,8 @@ async function service(redis: RedisServer, id: string): Promise<NodeProcess> {
             while (Date.now() < end);
           });
           process.once('SIGTERM', async () => {
-            await self.setStatus('draining');
-            await gracefulShutdown({ manager, server, drainDelay: 500, hooks: [() => registry.close()] });
+            const registrations = [self];
+            await gracefulShutdown({ manager, server, registrations, drainDelay: 500, hooks: [() => registry.close()] });
             process.disconnect();
           });
         });

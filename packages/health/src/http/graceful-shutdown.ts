@@ -17,10 +17,13 @@ export interface ServerLike {
   close(callback?: (error?: Error) => void): unknown;
   closeIdleConnections?(): void;
   closeAllConnections?(): void;
-  prependListener?(
-    event: 'request',
-    listener: (request: unknown, response: { setHeader(name: string, value: string): unknown }) => void,
-  ): unknown;
+  prependListener?(event: 'connection' | 'request', listener: (...args: unknown[]) => void): unknown;
+}
+
+/** The part of a registration in a service registry that is used. */
+export interface RegistrationLike {
+  setStatus(status: 'draining'): Promise<void>;
+  deregister(): Promise<void>;
 }
 
 /** How a service goes down. */
@@ -31,6 +34,8 @@ export interface ShutdownOptions {
   readonly drainDelay?: Duration;
   /** How long requests under way may take after that. @default '20s' */
   readonly closeTimeout?: Duration;
+  /** Instances of this process: they drain from the start, and say goodbye once the server is closed. */
+  readonly registrations?: readonly RegistrationLike[];
   /** Run after the server is closed, one after the other, such as closing queues and databases. */
   readonly hooks?: readonly (() => unknown)[];
   readonly logger?: Logger;
@@ -42,7 +47,7 @@ const IDLE_SWEEP = 50;
 const IDLE_GRACE = 500;
 
 /**
- * Takes readiness away, waits for the load balancers to notice, lets requests under way finish, runs the hooks, and closes
+ * Takes readiness away and drains the registrations, waits for the load balancers to notice, lets requests under way finish, runs the hooks, and closes
  * the manager last, so that liveness answers as long as anything does. Call it from your own signal handler.
  *
  * From the start every answer says `Connection: close`, so that clients give their connections up by themselves: closing
@@ -52,10 +57,13 @@ export async function gracefulShutdown(options: ShutdownOptions): Promise<void> 
   const { manager, server, hooks = [], logger = silentLogger, clock = systemClock } = options;
   const drainMs = toMilliseconds(options.drainDelay ?? '5s', 'drainDelay');
   const closeMs = toMilliseconds(options.closeTimeout ?? '20s', 'closeTimeout');
+  const { registrations = [] } = options;
   manager.shutDown();
-  server?.prependListener?.('request', (_request, response) => response.setHeader('connection', 'close'));
-  await sleep(drainMs, { clock });
-  if (server) await closeServer(server, closeMs, logger, clock);
+  const draining = Promise.allSettled(registrations.map((each) => each.setStatus('draining')));
+  const unused = server && retire(server);
+  await Promise.all([sleep(drainMs, { clock }), draining]);
+  if (server) await closeServer(server, unused ?? new Set(), { timeout: closeMs, logger, clock });
+  await Promise.allSettled(registrations.map((each) => each.deregister()));
   for (const hook of hooks) {
     try {
       await hook();
@@ -66,13 +74,41 @@ export async function gracefulShutdown(options: ShutdownOptions): Promise<void> 
   await manager.close();
 }
 
-async function closeServer(server: ServerLike, timeout: number, logger: Logger, clock: Clock): Promise<void> {
+interface SocketLike {
+  destroy(): unknown;
+  once(event: 'close', listener: () => void): unknown;
+}
+
+/** From now on every answer ends its connection. Gives the connections on which no request has come. */
+function retire(server: ServerLike): ReadonlySet<SocketLike> {
+  const unused = new Set<SocketLike>();
+  server.prependListener?.('connection', (connection) => {
+    const socket = connection as SocketLike;
+    unused.add(socket);
+    socket.once('close', () => unused.delete(socket));
+  });
+  server.prependListener?.('request', (request, response) => {
+    unused.delete((request as { readonly socket: SocketLike }).socket);
+    (response as { setHeader(name: string, value: string): unknown }).setHeader('connection', 'close');
+  });
+  return unused;
+}
+
+async function closeServer(
+  server: ServerLike,
+  unused: ReadonlySet<SocketLike>,
+  { timeout, logger, clock }: { readonly timeout: number; readonly logger: Logger; readonly clock: Clock },
+): Promise<void> {
   const closed = stopListening(server);
   // A kept-alive connection that is idle now would stay for a minute or more.
   let sweeping: Timer | undefined;
   const grace = clock.setTimeout(
     () => {
-      const closeIdle = (): void => server.closeIdleConnections?.();
+      const closeIdle = (): void => {
+        server.closeIdleConnections?.();
+        // One that never had a request is not idle to http: it waits for the first for a minute.
+        for (const socket of unused) socket.destroy();
+      };
       closeIdle();
       sweeping = clock.setInterval(closeIdle, IDLE_SWEEP).unref();
     },

@@ -20,4 +20,9 @@ export {
   type HealthResponder,
   type HealthResponse,
 } from './respond.ts';
-export { gracefulShutdown, type ServerLike, type ShutdownOptions } from './graceful-shutdown.ts';
+export {
+  gracefulShutdown,
+  type RegistrationLike,
+  type ServerLike,
+  type ShutdownOptions,
+} from './graceful-shutdown.ts';
