@@ -1,5 +1,6 @@
 /** Every method of every instrument, with labels and bound. */
 import { expect, test, vi } from 'vitest';
+import { createMetricsAggregator } from '@xiaoke/metrics/aggregation';
 import { FakeClock } from '@xiaoke/core/testing';
 import {
   createMetricsCollector,
@@ -209,4 +210,31 @@ test('a native histogram of the finest schema falls back to what its buckets all
   for (let power = -100; power <= 100; power++) wide.observe(2 ** power);
   expect(wide.schema).toBeLessThan(0);
   expect(wide.count).toBe(201);
+});
+
+test('a label of the metric itself wins over a constant one of the same name', async () => {
+  const metrics = createMetricsCollector({ selfMetrics: false, constLabels: { service: 'a', zone: 'z' } });
+  const jobs = metrics.counter({ name: 'c_total', help: 'C.', labels: { service: String } });
+  jobs.inc({ service: 'own' });
+  expect(await lines(metrics, 'c_total')).toEqual(['c_total{zone="z",service="own"} 1']);
+  expect((await metrics.snapshot())[0]?.samples[0]?.labels).toEqual({ zone: 'z', service: 'own' });
+  expect(await metrics.registry.metrics()).toContain('c_total{zone="z",service="own"} 1');
+});
+
+test('default labels of the registry are on our metrics as on its own, whenever they are set', async () => {
+  const { default: promClient } = await import('prom-client');
+  const registry = new promClient.Registry();
+  const metrics = createMetricsCollector({ registry, selfMetrics: false, constLabels: { service: 's' } });
+  metrics.counter({ name: 'c_total', help: 'C.', labels: { kind: String } }).inc({ kind: 'x' });
+  metrics.histogram({ name: 'h', help: 'H.', buckets: [1] }).observe(2);
+  await using all = createMetricsAggregator({ local: metrics });
+  expect(await lines(all.collector, 'c_total')).toEqual(['c_total{service="s",kind="x"} 1']);
+  registry.setDefaultLabels({ app: 'one', kind: 'default', service: 'default' });
+  expect(await lines(metrics, 'c_total')).toEqual(['c_total{app="one",service="s",kind="x"} 1']);
+  expect(await lines(metrics, 'h_count')).toEqual(['h_count{app="one",kind="default",service="s"} 1']);
+  registry.setDefaultLabels({ app: 'two' });
+  expect(await lines(metrics, 'c_total')).toEqual(['c_total{app="two",service="s",kind="x"} 1']);
+  expect(await registry.metrics()).toContain('kind="x",app="two"} 1');
+  // The sums had another shape first; the series without the label goes.
+  expect(await lines(all.collector, 'c_total')).toEqual([]);
 });

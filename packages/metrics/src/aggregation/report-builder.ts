@@ -43,6 +43,7 @@ export class ReportBuilder {
   readonly #families = new Map<unknown, ReportedFamily>();
   readonly #series = new Map<unknown, Known>();
   readonly #pages = new Map<SharedArrayBuffer, number>();
+  readonly #replaced: number[] = [];
   #ids = 0;
   #turn = 0;
   #everything = true;
@@ -116,7 +117,11 @@ export class ReportBuilder {
 
   #addSeries(draft: Draft, family: Family, series: Series): void {
     const { page, offset } = series;
-    const known = this.#series.get(series) ?? this.#meet(draft, series, family);
+    const met = this.#series.get(series);
+    // Default labels of the registry that were set since make it another one.
+    const same = met !== undefined && met.family === this.#familyOf(family);
+    if (met !== undefined && !same) this.#replaced.push(met.id);
+    const known = same ? met : this.#meet(draft, series, family);
     const numbers = page.subarray(offset, offset + family.slots);
     this.#note(draft, known, known.last === undefined ? undefined : numbers);
     const { native } = series as Partial<HistogramSeries>;
@@ -224,7 +229,9 @@ export class ReportBuilder {
   }
 
   #familyOf(family: Family): ReportedFamily {
-    const known = this.#families.get(family);
+    // Another set of constant labels is another shape.
+    const shape = family.constLabels;
+    const known = this.#families.get(shape);
     if (known !== undefined) return known;
     const { upper, native } = family as unknown as Partial<HistogramFamily>;
     const reported: ReportedFamily = {
@@ -237,12 +244,12 @@ export class ReportBuilder {
       ...(upper === undefined ? {} : { buckets: [...upper] }),
       ...(native === undefined ? {} : { native }),
     };
-    this.#families.set(family, reported);
+    this.#families.set(shape, reported);
     return reported;
   }
 
   #forgetGone(): readonly number[] {
-    const removed: number[] = [];
+    const removed = this.#replaced.splice(0);
     for (const [key, { id, turn }] of this.#series) {
       if (turn === this.#turn) continue;
       this.#series.delete(key);

@@ -23,9 +23,11 @@ const PIECE = 32_768;
 export async function collectAll(registry: Registry, hooks: CollectHooks): Promise<readonly Collected[]> {
   await hooks.run();
   const metrics: readonly unknown[] = registry.getMetricsAsArray();
+  const defaults = defaultLabels(registry);
   const collected = metrics.map(async (metric): Promise<Collected | undefined> => {
     const family = familyOf(metric);
     if (family !== undefined) {
+      family.useDefaults(defaults);
       // By shape: the family may come from a second copy of this package.
       (family as Family & Partial<Pick<GaugeFamily, 'expire'>>).expire?.();
       return { family };

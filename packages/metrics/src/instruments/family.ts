@@ -55,7 +55,10 @@ export abstract class Family<S extends Series = Series> {
   readonly limit: number;
   readonly aggregate: Aggregation;
   readonly context: FamilyContext;
-  readonly constLabels: Readonly<Record<string, string>>;
+  /** Of the collector and of the registry; those that the metric has itself are its own. */
+  constLabels: Readonly<Record<string, string>>;
+  readonly #collectorLabels: Readonly<Record<string, string>>;
+  #defaults: Readonly<Record<string, string>> | undefined;
   /** Replaced, never shortened in place, when a series is removed: a scrape that is under way goes on with its own. */
   series: S[] = [];
   /** By series, at 0 for a counter and by bucket for a histogram; only while traces are being followed. */
@@ -75,8 +78,9 @@ export abstract class Family<S extends Series = Series> {
     this.limit = definition.limit;
     this.aggregate = definition.aggregate ?? 'sum';
     this.context = context;
-    this.constLabels = context.constLabels;
     this.schema = new LabelSchema(definition.labels, reserved);
+    this.#collectorLabels = this.#foreign(context.constLabels);
+    this.constLabels = this.#collectorLabels;
     this.#presetLimit = definition.presetLimit;
     this.#trie = new LabelTrie(this.schema.names);
   }
@@ -138,6 +142,16 @@ export abstract class Family<S extends Series = Series> {
     this.exemplars.clear();
   }
 
+  /** Takes over the default labels of the registry, as its stock metrics have them. */
+  useDefaults(defaults: Readonly<Record<string, string>>): void {
+    if (defaults === this.#defaults) return;
+    this.#defaults = defaults;
+    const labels = this.#foreign({ ...defaults, ...this.context.constLabels });
+    if (JSON.stringify(labels) === JSON.stringify(this.constLabels)) return;
+    this.constLabels = labels;
+    for (const series of this.series) series.head = undefined;
+  }
+
   /** Notes an update that cannot be recorded. */
   reject(problem: string): void {
     this.invalid += 1;
@@ -156,15 +170,30 @@ export abstract class Family<S extends Series = Series> {
 
   /** Constant and own labels of a series. */
   labelsOf(series: S): Record<string, string> {
-    const labels: Record<string, string> = { ...this.constLabels };
-    for (const [i, name] of this.schema.names.entries()) labels[name] = series.values[i] ?? '';
-    return labels;
+    return this.#labelsOf(series, this.constLabels);
+  }
+
+  /** As {@link Family.labelsOf}, without the registry's, which it adds by itself. */
+  labelsForRegistry(series: S): Record<string, string> {
+    return this.#labelsOf(series, this.#collectorLabels);
   }
 
   /** Puts back a series that had been detached. */
   protected attach(series: S): void {
     const present = this.#trie.get(series.values);
     if (present === undefined) this.#insert(series);
+  }
+
+  #labelsOf(series: S, constant: Readonly<Record<string, string>>): Record<string, string> {
+    const labels: Record<string, string> = { ...constant };
+    for (const [i, name] of this.schema.names.entries()) labels[name] = series.values[i] ?? '';
+    return labels;
+  }
+
+  // The same label twice would cost Prometheus the whole scrape.
+  #foreign(labels: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
+    const own = Object.entries(labels).filter(([name]) => !this.schema.names.includes(name));
+    return Object.fromEntries(own.map(([name, value]) => [name, `${value}`]));
   }
 
   #resolve(labels: LabelRecord): S {

@@ -43,7 +43,7 @@ export class RegistryMetric {
     const values: RegistryValue[] = [];
     const family = this.#family;
     for (const series of family.series) {
-      const labels = family.labelsOf(series);
+      const labels = family.labelsForRegistry(series);
       family.samples(series, (suffix, extra, value) => {
         const own = extra === undefined ? labels : { ...labels, [extra[0]]: extra[1] };
         values.push({ value, labels: own, ...(suffix === '' ? {} : { metricName: this.name + suffix }) });
