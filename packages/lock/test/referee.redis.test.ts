@@ -80,7 +80,9 @@ test(
       await pause(400);
     }
     for (const contestant of contestants) contestant.send({ kind: 'stop' });
-    await Promise.all(contestants.map((contestant) => contestant.exited));
+    // Scenario 26: an unhandled rejection would have ended one of them in another way.
+    const exits = await Promise.all(contestants.map((contestant) => contestant.exited));
+    expect(exits).toEqual(contestants.map(() => ({ code: 0, signal: null })));
     referee.send({ kind: 'judge' });
     const verdict = await referee.message(({ kind }) => kind === 'verdict', 30_000);
     expect(verdict['violations']).toEqual([]);

@@ -38,6 +38,7 @@ const RETRY_SPREAD = 20;
 const REST = 40;
 const MAX_RESTS = 1_000;
 /** How long one voter may take over a vote, in milliseconds; its vote is rarely the one that decides. */
+const MIN_VOTE = 100;
 const MAX_VOTE = 500;
 
 /**
@@ -278,7 +279,12 @@ export class QuorumBackend implements LockBackend {
     accepts: (answer: T, index: number) => boolean,
     lease: number,
   ): Promise<Count<T>> {
-    const timeout = Math.min(Math.max(lease * 0.05, 50), lease / 3, MAX_VOTE, this.#options.commandTimeout);
+    const timeout = Math.min(
+      Math.max(lease * 0.05, MIN_VOTE),
+      lease / 3,
+      MAX_VOTE,
+      this.#options.commandTimeout,
+    );
     return vote({
       voters: this.#indexes,
       ask: async (index) => await ask(this.#voter(index)),
