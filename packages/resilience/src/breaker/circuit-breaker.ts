@@ -148,12 +148,19 @@ class CircuitBreaker extends BasePolicy<never, CircuitBreakerEvents> implements 
   }
 
   leave(token: unknown, scope: Scope): void {
+    const circuit = this.#circuit;
+    if (token === UNCOUNTED || scope.outcome !== 'success' || circuit.options.failureIfResult !== undefined)
+      return this.#judge(token as number, scope);
+    circuit.recordSuccess(token as number, scope.endedAt, scope.endedAt - scope.startedAt);
+  }
+
+  #judge(token: number, scope: Scope): void {
     if (token === UNCOUNTED) return;
     const circuit = this.#circuit;
     const verdict = verdictOn(scope, circuit.options, this.clock);
     if (verdict === 'ignored') this.#ignored += 1;
     else if (verdict === 'failure' && isTimeoutError(scope.settled)) this.#timedOut += 1;
-    circuit.record(token as number, verdict, scope.endedAt, scope.endedAt - scope.startedAt);
+    circuit.record(token, verdict, scope.endedAt, scope.endedAt - scope.startedAt);
   }
 
   parts(): readonly Part[] {

@@ -12,7 +12,6 @@ export type Verdict = 'success' | 'failure' | 'ignored';
  */
 export function verdictOn(scope: Scope, options: ResolvedBreakerOptions, clock: Clock): Verdict {
   const { outcome, settled } = scope;
-  if (outcome === 'success' && options.failureIfResult === undefined) return 'success';
   if (outcome === 'success') return verdictOnResult(settled, options, clock);
   if (outcome !== 'failure') return 'ignored';
   if (ask(options.ignoreIf, settled, false)) return 'ignored';

@@ -36,8 +36,7 @@ export class CallMeter {
     this.#counts[outcome] += 1;
     if (outcome === 'rejected') this.#countRejection(settled);
     else this.#latency.record(endedAt - begun);
-    if (callChannel.hasSubscribers) this.#publish(scope, begun);
-    if (this.#onCall !== undefined) this.#tell(this.#onCall, outcome, endedAt - begun);
+    if (this.#onCall !== undefined || callChannel.hasSubscribers) this.#announce(scope, begun);
   }
 
   counts(): CallCounts {
@@ -51,6 +50,11 @@ export class CallMeter {
       rejectedBy: Object.fromEntries(this.#rejectedBy),
       latencyMs: this.#latency.summary(),
     };
+  }
+
+  #announce(scope: Scope, begun: number): void {
+    if (callChannel.hasSubscribers) this.#publish(scope, begun);
+    if (this.#onCall !== undefined) this.#tell(this.#onCall, scope.outcome, scope.endedAt - begun);
   }
 
   #publish({ outcome, endedAt, settled }: Scope, begun: number): void {

@@ -37,24 +37,36 @@ interface Passage {
  * waiting) is entered only when it is needed. An `async` function, with its suspended frame, costs half as much again.
  */
 export class Frame implements Runner {
-  readonly #parts: FrameParts;
+  readonly #outer: readonly Stage[];
+  readonly #retry: RetryEngine | undefined;
+  readonly #inner: readonly Stage[];
+  readonly #next: Runner | undefined;
+  readonly #clock: Clock;
   readonly #meter: CallMeter | undefined;
 
-  constructor(parts: FrameParts, meter: CallMeter | undefined) {
-    this.#parts = parts;
+  constructor({ outer, retry, inner, next, clock }: FrameParts, meter: CallMeter | undefined) {
+    this.#outer = outer;
+    this.#retry = retry;
+    this.#inner = inner;
+    this.#next = next;
+    this.#clock = clock;
     this.#meter = meter;
   }
 
   run(parent: Scope, operation: Operation<unknown>): Promise<unknown> {
-    const { outer, clock } = this.#parts;
-    const begun = clock.monotonic();
-    if (outer.length === 0) return this.#first({ operation, parent, scope: parent, begun });
+    const begun = this.#clock.monotonic();
+    return this.#outer.length === 0
+      ? this.#first({ operation, parent, scope: parent, begun })
+      : this.#runOuter(parent, operation, begun);
+  }
+
+  #runOuter(parent: Scope, operation: Operation<unknown>, begun: number): Promise<unknown> {
     const scope = new Scope(parent, parent.attempt, parent.hedge);
     const passage: Passage = { operation, parent, scope, begun };
     parent.child = scope;
     scope.startedAt = begun;
     try {
-      const entering = enterStages(outer, scope, clock);
+      const entering = enterStages(this.#outer, scope, this.#clock);
       if (entering !== undefined)
         return entering.then(
           () => this.#first(passage),
@@ -71,101 +83,109 @@ export class Frame implements Runner {
 
   /** One more attempt. Never rejects: the attempt itself says how it went. */
   async attempt(scope: Scope, operation: Operation<unknown>, number: number): Promise<Attempt> {
-    const { inner, clock } = this.#parts;
     const attempt = new Attempt(scope, number, scope.hedge);
     scope.child = attempt;
-    attempt.startedAt = clock.monotonic();
+    attempt.startedAt = this.#clock.monotonic();
     try {
       // The call may have ended between the wait before this attempt and now.
       if (scope.cause !== 'none') attempt.cancel(scope.reason, scope.cause, false);
       if (attempt.cause !== 'none') throw attempt.reason;
-      const entering = enterStages(inner, attempt, clock);
+      const entering = enterStages(this.#inner, attempt, this.#clock);
       if (entering !== undefined) await entering;
       if (attempt.refusal !== undefined) throw attempt.refusal;
-      succeed(inner, attempt, await this.#invoke(attempt, operation), clock.monotonic());
+      const value = await this.#invoke(attempt, operation);
+      succeed(this.#inner, attempt, value, this.#clock.monotonic());
     } catch (error) {
-      fail(inner, attempt, error, clock.monotonic());
+      fail(this.#inner, attempt, error, this.#clock.monotonic());
     }
     return attempt;
   }
 
   #first(passage: Passage): Promise<unknown> {
-    const { retry, inner, clock } = this.#parts;
-    const { scope, begun, operation } = passage;
-    retry?.begin(begun);
+    const { scope, begun } = passage;
+    if (this.#retry !== undefined) this.#retry.begin(begun);
     const attempt = new Attempt(scope, scope.attempt, scope.hedge);
     scope.child = attempt;
     attempt.startedAt = begun;
     let work: unknown;
     try {
-      const entering = enterStages(inner, attempt, clock);
-      if (entering !== undefined) work = entering.then(() => this.#invoke(attempt, operation));
-      else if (attempt.refusal === undefined) work = this.#invoke(attempt, operation);
+      const entering = enterStages(this.#inner, attempt, this.#clock);
+      work =
+        entering === undefined
+          ? this.#invoke(attempt, passage.operation)
+          : this.#invokeAfter(entering, attempt, passage.operation);
     } catch (error) {
-      return (
-        this.#failed(passage, attempt, error) ?? rejected(this.#gaveUp(passage, attempt, attempt.settled))
-      );
+      return this.#neverRan(passage, attempt, error);
     }
-    if (attempt.refusal !== undefined) {
-      const more = this.#failed(passage, attempt, attempt.refusal);
-      return more ?? rejected(this.#gaveUp(passage, attempt, attempt.settled));
-    }
-    if (!(work instanceof Promise)) return Promise.resolve(this.#succeeded(passage, attempt, work));
-    return work.then(
-      (value: unknown) => this.#succeeded(passage, attempt, value),
-      (error: unknown) => {
-        const more = this.#failed(passage, attempt, error);
-        if (more !== undefined) return more;
-        throw this.#gaveUp(passage, attempt, attempt.settled);
-      },
-    );
+    return work instanceof Promise
+      ? work.then(
+          (value: unknown) => this.#succeeded(passage, attempt, value),
+          (error: unknown) => this.#failed(passage, attempt, error),
+        )
+      : this.#settledAtOnce(passage, attempt, work);
   }
 
-  /** Starts the operation. It gives a value, or a promise of ours. */
+  /** Starts the operation, unless it was refused. It gives a value, or a promise of ours. */
   #invoke(attempt: Attempt, operation: Operation<unknown>): unknown {
-    const { next } = this.#parts;
-    const value = next === undefined ? operation(attempt) : next.run(attempt, operation);
-    const isPromise = value instanceof Promise;
-    if (!isPromise && !isThenable(value)) return value;
-    if (attempt.cancellable) return race(attempt, value);
-    return isPromise ? value : Promise.resolve(value);
+    if (attempt.refusal !== undefined) return undefined;
+    const value = this.#next === undefined ? operation(attempt) : this.#next.run(attempt, operation);
+    if (value instanceof Promise) return attempt.cancellable ? race(attempt, value) : value;
+    return isThenable(value) ? race(attempt, value) : value;
+  }
+
+  #invokeAfter(entering: Promise<void>, attempt: Attempt, operation: Operation<unknown>): Promise<unknown> {
+    return entering.then(() => this.#invoke(attempt, operation));
   }
 
   #succeeded(passage: Passage, attempt: Attempt, value: unknown): unknown {
-    const { retry, inner, clock } = this.#parts;
-    succeed(inner, attempt, value, clock.monotonic());
-    if (retry !== undefined && retry.wantsMore(attempt, passage.scope, passage.begun))
-      return this.#recover(retry, passage, attempt);
-    this.#done(passage, attempt);
+    succeed(this.#inner, attempt, value, this.#clock.monotonic());
+    if (this.#retry !== undefined && this.#retry.wantsMore(attempt, passage.scope, passage.begun))
+      return this.#recover(this.#retry, passage, attempt);
+    if (passage.scope !== passage.parent) this.#leaveOuter(passage, value);
+    else if (this.#meter !== undefined) this.#meter.record(attempt, passage.begun);
     return value;
   }
 
-  /** Settles a failed attempt; gives what comes of further ones, or nothing when there are none. */
-  #failed(passage: Passage, attempt: Attempt, error: unknown): Promise<unknown> | undefined {
-    const { retry, inner, clock } = this.#parts;
-    fail(inner, attempt, error, clock.monotonic());
+  #failed(passage: Passage, attempt: Attempt, error: unknown): Promise<unknown> {
+    fail(this.#inner, attempt, error, this.#clock.monotonic());
+    const retry = this.#retry;
+    if (retry !== undefined && retry.wantsMore(attempt, passage.scope, passage.begun))
+      return this.#recover(retry, passage, attempt);
+    throw this.#gaveUp(passage, attempt, attempt.settled);
+  }
+
+  /** The operation was refused, or gave its result without a promise. */
+  #settledAtOnce(passage: Passage, attempt: Attempt, value: unknown): Promise<unknown> {
+    return attempt.refusal === undefined
+      ? Promise.resolve(this.#succeeded(passage, attempt, value))
+      : this.#neverRan(passage, attempt, attempt.refusal);
+  }
+
+  /** It was refused, or threw at once. As {@link Frame.#failed}, without throwing. */
+  #neverRan(passage: Passage, attempt: Attempt, error: unknown): Promise<unknown> {
+    fail(this.#inner, attempt, error, this.#clock.monotonic());
+    const retry = this.#retry;
     return retry !== undefined && retry.wantsMore(attempt, passage.scope, passage.begun)
       ? this.#recover(retry, passage, attempt)
-      : undefined;
+      : rejected(this.#gaveUp(passage, attempt, attempt.settled));
   }
 
   async #recover(retry: RetryEngine, passage: Passage, first: Attempt): Promise<unknown> {
-    const { scope, operation, begun } = passage;
+    const { parent, scope, operation, begun } = passage;
     const last = await retry.recover({ frame: this, scope, operation, first, begun });
     if (last.outcome !== 'success') throw this.#gaveUp(passage, last, last.settled);
-    this.#done(passage, last);
+    if (scope !== parent) this.#leaveOuter(passage, last.settled);
+    else this.#meter?.record(last, begun);
     return last.settled;
   }
 
-  #done({ parent, scope, begun }: Passage, last: Scope): void {
-    const { outer, clock } = this.#parts;
-    if (scope !== parent) succeed(outer, scope, last.settled, clock.monotonic());
-    this.#meter?.record(scope === parent ? last : scope, begun);
+  #leaveOuter({ scope, begun }: Passage, value: unknown): void {
+    succeed(this.#outer, scope, value, this.#clock.monotonic());
+    this.#meter?.record(scope, begun);
   }
 
   #gaveUp({ parent, scope, begun }: Passage, last: Scope, error: unknown): unknown {
-    const { outer, clock } = this.#parts;
-    const seen = scope === parent ? error : fail(outer, scope, error, clock.monotonic());
+    const seen = scope === parent ? error : fail(this.#outer, scope, error, this.#clock.monotonic());
     this.#meter?.record(scope === parent ? last : scope, begun);
     return seen;
   }

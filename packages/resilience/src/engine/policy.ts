@@ -120,7 +120,7 @@ export abstract class BasePolicy<Alt, Events extends object> implements Policy<A
   /** Whether it never looks at a clock, and so fits beside policies on any. */
   readonly timeless: boolean = false;
   #emitter: IsolatedEmitter<Events> | undefined = undefined;
-  #runner: Runner | undefined = undefined;
+  #compiled: Runner | undefined = undefined;
 
   constructor(name: string, clock: Clock | undefined) {
     this.name = name;
@@ -132,17 +132,24 @@ export abstract class BasePolicy<Alt, Events extends object> implements Policy<A
   abstract stats(): PolicyStats;
 
   execute<T>(operation: Operation<T>, options: ExecuteOptions = NO_OPTIONS): Promise<T | Alt> {
+    if (options !== NO_OPTIONS || typeof operation !== 'function' || currentDeadline() !== undefined)
+      return this.#executeWith(operation, options);
+    return this.#runner().run(new CallScope(NO_OPTIONS, this.clock), operation) as Promise<T | Alt>;
+  }
+
+  #executeWith<T>(operation: Operation<T>, options: ExecuteOptions): Promise<T | Alt> {
     const mistake = mistakeIn(operation, options);
     if (mistake !== undefined) return Promise.reject(mistake);
-    this.#runner ??= compile(this.parts(), this.meter());
     const call = new CallScope(options, this.clock);
     const context = currentDeadline();
     if (context !== undefined) call.deadline = context.at(this.clock);
-    return (
-      options.signal === undefined && call.deadline === Infinity
-        ? this.#runner.run(call, operation)
-        : runBounded(this.#runner, call, operation)
-    ) as Promise<T | Alt>;
+    const bounded = options.signal != null || call.deadline !== Infinity;
+    const runner = this.#runner();
+    return (bounded ? runBounded(runner, call, operation) : runner.run(call, operation)) as Promise<T | Alt>;
+  }
+
+  #runner(): Runner {
+    return (this.#compiled ??= compile(this.parts(), this.meter()));
   }
 
   /** Itself around `inner`, inside of another policy: one chain of scopes, so that giving up reaches everything. */

@@ -35,6 +35,15 @@ export class RetryEngine {
 
   /** Whether the first attempt is not the end of the call. If it is, it is counted. */
   wantsMore(attempt: Attempt, scope: Scope, begun: number): boolean {
+    // Nearly always; short, so that it is inlined where it is asked.
+    if (attempt.outcome !== 'success' || this.options.retryIfResult !== undefined)
+      return this.#wantsMoreAfter(attempt, scope, begun);
+    this.#counter.succeeded(1);
+    this.options.budget?.end(SUCCEEDED);
+    return false;
+  }
+
+  #wantsMoreAfter(attempt: Attempt, scope: Scope, begun: number): boolean {
     if (scope.cause !== 'none' && attempt.outcome !== 'success') {
       this.#counter.failed(1, scope.cause === 'caller' ? 'aborted' : 'deadline');
       this.options.budget?.end(scope.cause === 'caller' ? FAILED : TIMED_OUT);
