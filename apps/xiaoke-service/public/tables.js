@@ -150,7 +150,7 @@ export function configTable({ versions }) {
     .slice(0, 10)
     .map((version) => [
       new Date(version.at).toLocaleString(),
-      version.version,
+      version.version ?? version.during ?? '',
       version.kind,
       version.author ?? '',
       version.reason ?? '',

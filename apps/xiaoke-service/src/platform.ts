@@ -11,10 +11,11 @@ import type { HealthCheckManager } from '@xiaoke/health';
 import { createServiceRegistry, type ServiceRegistry } from '@xiaoke/health/discovery';
 import { createLockManager, type LockManager } from '@xiaoke/lock';
 import { createMetricsCollector, type MetricsCollector } from '@xiaoke/metrics';
-import { createAlertManager, defaultRules, logSink, type AlertManager } from '@xiaoke/metrics/alerts';
+import type { AlertManager } from '@xiaoke/metrics/alerts';
 import { createTimeSeriesStore, fileStorage, type TimeSeriesStore } from '@xiaoke/metrics/store';
 import { createQueueManager, type QueueManager, type QueueManagerOptions } from '@xiaoke/queue';
 import { createResilienceManager, type Policy, type ResilienceManager } from '@xiaoke/resilience';
+import { createAlerting } from './alerting.ts';
 import { loadConfiguration, type Environment } from './configuration.ts';
 import type { Database } from './database/database.ts';
 import { openDatabase } from './database/open-database.ts';
@@ -36,7 +37,7 @@ export interface Platform {
   readonly metrics: MetricsCollector;
   /** Remembers the metrics, for the operator's page, PromQL and the alerts. */
   readonly store: TimeSeriesStore;
-  /** The rules of the suite, evaluated over the store and told in the log. */
+  /** The rules of the suite, evaluated over the store and told in the log and to whoever is configured. */
   readonly alerts: AlertManager;
   readonly config: ConfigManager<Settings>;
   readonly database: Database;
@@ -81,8 +82,7 @@ export async function createPlatform({ env, configFile, logger }: PlatformOption
       }),
     );
     store.attach(metrics);
-    const watch = { rules: defaultRules(), source: store, sinks: [logSink(logger)], metrics, logger };
-    const alerts = keep('alerts', createAlertManager(watch));
+    const alerts = keep('alerts', createAlerting({ settings, store, metrics, logger }));
 
     const database = keep('database', await openDatabase(settings.service.database_url, { logger, metrics }));
     const resilience = keep('resilience', createResilienceManager({ logger, metrics }));

@@ -67,6 +67,14 @@ export const settingsSchema = z.object({
       open_for: duration,
     }),
   }),
+  alerts: z.object({
+    redis_url: optionalText,
+    webhook_url: optionalText,
+    alertmanager_url: optionalText,
+    dingtalk_url: optionalText,
+    feishu_url: optionalText,
+    wecom_url: optionalText,
+  }),
   metrics: z.object({
     runtime: z.stringbool().or(z.boolean()),
     store: z.object({ directory: optionalText }),

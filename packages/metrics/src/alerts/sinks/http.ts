@@ -1,5 +1,5 @@
-import { InvalidOptionError } from '@xiaoke/core';
 import { MetricsError } from '../../errors.ts';
+import { checkEndpoint, post } from '../../push/post.ts';
 
 /** How an HTTP sink is reached. */
 export interface HttpSinkOptions {
@@ -9,36 +9,24 @@ export interface HttpSinkOptions {
 }
 
 /** Refuses what is no http(s) URL; the URL itself is never repeated, since it may hold a token. */
-export function checkUrl(url: string, option = 'url'): string {
-  try {
-    if (/^https?:$/.test(new URL(url).protocol)) return url;
-  } catch {
-    // Refused below.
-  }
-  throw new InvalidOptionError(option, 'must be an http or https URL');
+export function checkUrl(url: string): string {
+  checkEndpoint(url);
+  return url;
 }
 
-/** Posts JSON; an answer outside 2xx is an error without the URL. */
+/** Posts JSON; `user:password@` becomes a header. An answer outside 2xx is an error without the URL. */
 export async function postJson(
   url: string,
   body: unknown,
   options: { readonly headers?: Readonly<Record<string, string>> | undefined; readonly signal: AbortSignal },
 ): Promise<unknown> {
-  const response = await fetch(url, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json', ...options.headers },
-    body: JSON.stringify(body),
-    signal: options.signal,
-  }).catch((error: unknown) => {
-    const code =
-      error instanceof Error && error.cause instanceof Error && 'code' in error.cause ? error.cause.code : '';
-    throw new MetricsError('PUSH_FAILED', `the receiver could not be reached ${String(code)}`.trim());
-  });
-  const text = await response.text();
-  if (!response.ok) {
-    throw new MetricsError('PUSH_FAILED', `the receiver answered ${response.status}`, {
-      details: { status: response.status },
-    });
+  const endpoint = checkEndpoint(url, { 'content-type': 'application/json', ...options.headers });
+  const { status, body: text } = await post(
+    { method: 'POST', ...endpoint, body: JSON.stringify(body) },
+    options.signal,
+  );
+  if (status < 200 || status > 299) {
+    throw new MetricsError('PUSH_FAILED', `the receiver answered ${status}`, { details: { status } });
   }
   try {
     return JSON.parse(text);
