@@ -4,7 +4,7 @@ import { compare, type Figures } from '../harness.ts';
 import { contenders, type Contender, type MakeContender } from './support/contenders.ts';
 import { costPerTask } from './support/redis-cost.ts';
 
-const COUNT = 10_000;
+const COUNT = 40_000;
 const IN_FLIGHT = 100;
 
 await using redis = await startRedis({ appendonly: 'everysec' });
@@ -44,7 +44,7 @@ for (const [topic, work] of Object.entries({
 })) {
   await compare({
     name: `queue/${topic}`,
-    rounds: 5,
+    rounds: Number(process.argv[2] ?? 5),
     candidates: Object.fromEntries(
       Object.entries(contenders).map(([name, make]) => [name, () => measure(make, work)]),
     ),

@@ -14,7 +14,7 @@ const BARS: Readonly<Record<number, readonly Bar[]>> = {
   10: [{ figure: 'tasks/s', versus: 'bullmq', atLeast: 3 }],
   1: [{ figure: 'tasks/s', versus: 'bullmq', atLeast: 1.5 }],
 };
-const TASKS: Readonly<Record<number, number>> = { 100: 10_000, 10: 6_000, 1: 2_500 };
+const TASKS: Readonly<Record<number, number>> = { 100: 50_000, 10: 20_000, 1: 8_000 };
 
 await using redis = await startRedis({ appendonly: 'everysec' });
 let run = 0;
@@ -39,10 +39,12 @@ async function measure(make: MakeContender, slots: number): Promise<Figures> {
   return figures;
 }
 
-for (const slots of [100, 10, 1]) {
+// While developing: `pnpm bench queue/process 100 1` measures 100 slots in one round.
+const [only, rounds = '5'] = process.argv.slice(2);
+for (const slots of only === undefined ? [100, 10, 1] : [Number(only)]) {
   await compare({
     name: `queue/process-${slots}-slots`,
-    rounds: 5,
+    rounds: Number(rounds),
     candidates: Object.fromEntries(
       Object.entries(contenders).map(([name, make]) => [name, () => measure(make, slots)]),
     ),
