@@ -1,4 +1,4 @@
-import type { Background } from '@xiaoke/core';
+import { sleep, type Background } from '@xiaoke/core';
 import type { PriorityIndex } from '../backend.ts';
 import { QueueError } from '../errors.ts';
 import type { ResolvedQueueOptions } from '../options.ts';
@@ -17,6 +17,8 @@ export interface BrokerOptions {
   readonly background: Background;
   readonly missing: (queue: string, priority: PriorityIndex) => void;
 }
+
+const DECLARE_AGAIN = 50;
 
 /**
  * The broker: one connection that publishes and one that consumes, because a broker short of memory stops reading from
@@ -87,7 +89,7 @@ export class Broker {
     const queues = new Set<string>();
     for (const { queue } of tickets) queues.add(queue);
     for (const { queue } of graves) queues.add(queue);
-    for (const queue of queues) await this.topology.ensureQueue(queue);
+    for (const queue of queues) await this.#ensure(() => this.topology.ensureQueue(queue), timeoutMs);
     // What is due first also lies first where it arrives, should all of it be due by then.
     const sent = [...tickets]
       .sort((a, b) => a.dueAt - b.dueAt)
@@ -100,6 +102,22 @@ export class Broker {
     await this.publisher.close(timeoutMs / 2);
     const links = [this.publishing, this.consuming, this.logging];
     await Promise.all(links.map((link) => link.close(timeoutMs)));
+  }
+
+  /** Declares through outages, as messages wait through them. */
+  async #ensure(declare: () => Promise<void>, timeoutMs: number): Promise<void> {
+    const { clock } = this.#options.options;
+    const deadline = clock.monotonic() + timeoutMs;
+    for (;;) {
+      try {
+        await declare();
+        return;
+      } catch (cause) {
+        if (clock.monotonic() + DECLARE_AGAIN >= deadline)
+          throw new QueueError('QUEUE_UNAVAILABLE', 'RabbitMQ did not declare the queues in time', { cause });
+        await sleep(DECLARE_AGAIN, { clock, ref: false });
+      }
+    }
   }
 
   #send(ticket: Ticket, timeoutMs: number): Promise<void> {
@@ -115,7 +133,8 @@ export class Broker {
     ticket: Ticket,
     timeoutMs: number,
   ): Promise<void> {
-    await this.topology.ensureDelay(this.names.list(ticket.queue, ticket.priority), message.level);
+    const target = this.names.list(ticket.queue, ticket.priority);
+    await this.#ensure(() => this.topology.ensureDelay(target, message.level), timeoutMs);
     await this.publisher.publish(message, timeoutMs);
   }
 

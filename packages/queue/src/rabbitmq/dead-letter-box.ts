@@ -1,5 +1,6 @@
 import { withTimeout, type Clock } from '@xiaoke/core';
 import { decodeEnvelope } from '../envelope.ts';
+import { QueueError } from '../errors.ts';
 import type { AmqpChannel, AmqpMessage } from './amqp.ts';
 import type { LedgerClient } from './ledger-client.ts';
 import type { Link } from './link.ts';
@@ -94,6 +95,17 @@ export class DeadLetterBox {
   }
 
   async #within<T>(work: (channel: AmqpChannel) => Promise<T>): Promise<T> {
+    try {
+      return await this.#attempt(work);
+    } catch (cause) {
+      if (cause instanceof QueueError) throw cause;
+      throw new QueueError('QUEUE_UNAVAILABLE', 'The dead letters of RabbitMQ could not be looked at', {
+        cause,
+      });
+    }
+  }
+
+  async #attempt<T>(work: (channel: AmqpChannel) => Promise<T>): Promise<T> {
     const { link, clock, timeoutMs } = this.#options;
     const connection = await link.ready(timeoutMs);
     const limit = { clock, ref: false };

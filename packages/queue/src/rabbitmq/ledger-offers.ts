@@ -6,6 +6,8 @@ import type { LedgerTables } from './ledger-tables.ts';
 
 const KEEP_CANCELLED = 3_600_000;
 const CLOCK_TOLERANCE = 2;
+const SUSPECT_FROM = 2;
+const SUSPECT_AGAIN = 50;
 
 /** Who offers, and where the answer goes. */
 export interface OfferContext {
@@ -34,7 +36,7 @@ export function offerTask(
     reply.unknown.push(id);
     return;
   }
-  if (mustWait(tables, name, known, reply)) {
+  if (mustWait(tables, name, known, reply) || isSuspect(tables, known, worker, reply)) {
     reply.later.push(id);
     return;
   }
@@ -67,6 +69,27 @@ function mustWait(
   if (allowed >= 1) return false;
   if (nextMs !== undefined) reply.nextMs = Math.min(reply.nextMs ?? Infinity, nextMs);
   return true;
+}
+
+/**
+ * Of the tasks that lost their worker twice, a worker runs one at a time: the one that kills it every time then takes no
+ * others with it among the dead letters.
+ */
+function isSuspect(
+  tables: LedgerTables,
+  known: LedgerRecord | undefined,
+  worker: string,
+  reply: Reply,
+): boolean {
+  if (known === undefined) return false;
+  const stalled = known.state === 'active' && known.worker !== worker;
+  if (known.stalls + (stalled ? 1 : 0) < SUSPECT_FROM) return false;
+  for (const other of tables.queue(known.queue).active) {
+    if (other === known || other.worker !== worker || other.stalls < SUSPECT_FROM) continue;
+    reply.nextMs = Math.min(reply.nextMs ?? Infinity, SUSPECT_AGAIN);
+    return true;
+  }
+  return false;
 }
 
 /** The broker has delivered it, but it is too early, or somebody wanted it cancelled while its last worker was lost. */
