@@ -195,7 +195,7 @@ describe('the ttl', () => {
   });
 });
 
-it('a tag or namespace that was invalidated takes a million entries with it in constant time', async () => {
+it('a tag or namespace that was invalidated takes a hundred thousand entries with it in constant time', async () => {
   const cache = make<number>({ maxEntries: 1_000_000 });
   const entries = Array.from({ length: 100_000 }, (_, i) => [`k${i}`, i, { tags: ['t'] }] as const);
   await cache.setMany(entries);
