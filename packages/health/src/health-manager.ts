@@ -91,7 +91,7 @@ export class HealthManager extends IsolatedEmitter<HealthEvents> implements Heal
     target: DatabaseTarget,
     options: DatabaseCheckerOptions & CheckOptions = {},
   ): this {
-    return this.registerChecker(name, new DatabaseHealthChecker(target, options), options);
+    return this.registerChecker(name, new DatabaseHealthChecker('database', target, options), options);
   }
 
   registerRedisChecker(
@@ -99,7 +99,7 @@ export class HealthManager extends IsolatedEmitter<HealthEvents> implements Heal
     target: RedisTarget,
     options: RedisCheckerOptions & CheckOptions = {},
   ): this {
-    return this.registerChecker(name, new RedisHealthChecker(target, options), options);
+    return this.registerChecker(name, new RedisHealthChecker('redis', target, options), options);
   }
 
   registerHttpChecker(
@@ -107,7 +107,7 @@ export class HealthManager extends IsolatedEmitter<HealthEvents> implements Heal
     url: string | URL,
     options: HttpCheckerOptions & CheckOptions = {},
   ): this {
-    return this.registerChecker(name, new HttpHealthChecker(url, options), options);
+    return this.registerChecker(name, new HttpHealthChecker('http', url, options), options);
   }
 
   registerCustomChecker(

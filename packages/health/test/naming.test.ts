@@ -73,3 +73,17 @@ test('a checker of your own brings its name, or is given one; without either it 
   expect(() => health.registerChecker({ check: () => true })).toThrow(refused);
   expect(() => health.registerChecker(undefined as never)).toThrow(refused);
 });
+
+test('a target that makes no sense is refused, and never taken for a name', async () => {
+  await using health = createHealthCheckManager();
+  const refused = expect.objectContaining({ code: 'INVALID_OPTION' });
+  for (const target of ['nonsense', 7, {}, null] as never[]) {
+    expect(() => health.registerDatabaseChecker('x', target, { require: 'readable' })).toThrow(refused);
+    expect(() => health.registerHttpChecker('x', target, { expectedStatus: 200 })).toThrow(refused);
+  }
+  for (const target of ['nonsense', 'http://h', 7, null, []] as never[])
+    expect(() => health.registerRedisChecker('x', target, { require: 'readable' })).toThrow(refused);
+  expect(() => new RedisHealthChecker('nonsense', { require: 'readable' })).toThrow(refused);
+  expect(new RedisHealthChecker('x', { host: 'h', port: 1 }).name).toBe('x');
+  expect(health.snapshots()).toEqual([]);
+});

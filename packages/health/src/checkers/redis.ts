@@ -1,5 +1,5 @@
 import { InvalidOptionError, type RedisOption } from '@xiaoke/core';
-import { openRedis, type RedisConnection, type RedisLike } from '@xiaoke/core/redis';
+import { isRedisClient, openRedis, type RedisConnection, type RedisLike } from '@xiaoke/core/redis';
 import type { CheckOutcome } from '../check-result.ts';
 import type { CheckContext, HealthChecker } from '../checker.ts';
 import { isNameBefore } from './naming.ts';
@@ -30,15 +30,14 @@ export class RedisHealthChecker implements HealthChecker {
   constructor(target: RedisTarget, options?: RedisCheckerOptions);
   constructor(name: string, target: RedisTarget, options?: RedisCheckerOptions);
   constructor(...args: readonly unknown[]) {
-    const [name, target, given] = isNameBefore(args[0], args[1]) ? args : ['redis', ...args];
+    const named = isNameBefore(args[0], args[1]) && isTarget(args[1]);
+    const [name, target, given] = named ? args : ['redis', ...args];
     const options = (given ?? {}) as RedisCheckerOptions;
     const required: unknown = options.require ?? 'writable';
     if (required !== 'writable' && required !== 'readable') {
       throw new InvalidOptionError('require', "must be 'writable' or 'readable'");
     }
-    if (typeof target === 'string' && !/^rediss?:\/\/\S+$/.test(target)) {
-      throw new InvalidOptionError('target', 'must begin with redis:// or rediss://');
-    }
+    checkTarget(target);
     this.name = name as string;
     this.#target = target as RedisTarget;
     this.#options = options;
@@ -104,6 +103,24 @@ export class RedisHealthChecker implements HealthChecker {
     return { ...(found ?? { status: 'healthy' }), observed };
   }
 }
+
+function checkTarget(target: unknown): void {
+  if (typeof target === 'string' && /^rediss?:\/\/\S+$/.test(target)) return;
+  if (typeof target === 'object' && target !== null && !Array.isArray(target)) return;
+  // A URL may hold a password, so it is not repeated.
+  throw new InvalidOptionError(
+    'target',
+    'must be a redis:// or rediss:// URL, ioredis options or an ioredis client',
+  );
+}
+
+/** Options of a check say nothing of a place; those of ioredis do. */
+function isTarget(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return typeof value === 'string';
+  return isRedisClient(value) || PLACES.some((place) => place in value);
+}
+
+const PLACES = ['host', 'port', 'path', 'sentinels', 'db', 'username', 'password'];
 
 type Info = ReadonlyMap<string, string>;
 
