@@ -5,6 +5,7 @@ import { afterEach, expect, test } from 'vitest';
 import { eventually, FakeClock, trackLeaks } from '@xiaoke/core/testing';
 import {
   createHealthCheckManager,
+  DatabaseHealthChecker,
   DiskHealthChecker,
   DnsHealthChecker,
   EventLoopHealthChecker,
@@ -12,6 +13,7 @@ import {
   HttpHealthChecker,
   ManualHealthChecker,
   MemoryHealthChecker,
+  RedisHealthChecker,
   TcpHealthChecker,
   type CheckSnapshot,
   type HealthChecker,
@@ -166,6 +168,10 @@ test.each([
   () => new TcpHealthChecker({ host: '', port: 1 }),
   () => new TcpHealthChecker({ host: 'x', port: 0 }),
   () => new DnsHealthChecker(''),
+  () => new DnsHealthChecker('x', { servers: ['nonsense'] }),
+  () => new DnsHealthChecker('x', { recordType: 'ANY' as never }),
+  () => new RedisHealthChecker('redis://x', { memoryWarning: 2 }),
+  () => new DatabaseHealthChecker('mysql://x', { maxLagSeconds: -1 }),
   () => new DiskHealthChecker(''),
   () => new MemoryHealthChecker({ degraded: 2 }),
   () => new HeartbeatHealthChecker({ ttl: 0 }),

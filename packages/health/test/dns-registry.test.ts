@@ -188,6 +188,7 @@ test.each([
   [{ type: 'MX' }, 'type'],
   [{ type: 'A' }, 'port'],
   [{ scheme: '1x' }, 'scheme'],
+  [{ servers: ['nonsense'] }, 'servers'],
   [{ nameOf: 'x' }, 'nameOf'],
   [{ refresh: 1 }, 'refresh'],
 ])('a DNS registry with %j is refused', (options, option) => {

@@ -44,6 +44,8 @@ export class DatabaseHealthChecker implements HealthChecker {
     if (required !== 'writable' && required !== 'readable') {
       throw new InvalidOptionError('require', "must be 'writable' or 'readable'");
     }
+    const { maxLagSeconds = 30 } = options;
+    if (!(maxLagSeconds >= 0)) throw new InvalidOptionError('maxLagSeconds', 'must be a number of seconds');
     this.#probe = probeOf(target, options);
     this.name = (name as string | undefined) ?? this.#probe.database;
   }

@@ -29,6 +29,7 @@ export class DnsHealthChecker implements HealthChecker {
     this.name = name as string;
     this.#host = host;
     this.#options = options ?? {};
+    checkOptions(this.#options);
   }
 
   async check({ signal, timeoutMs, phase }: CheckContext): Promise<CheckOutcome> {
@@ -52,5 +53,17 @@ export class DnsHealthChecker implements HealthChecker {
     } finally {
       signal.removeEventListener('abort', cancel);
     }
+  }
+}
+
+const TYPES: readonly unknown[] = ['A', 'AAAA', 'CNAME', 'MX', 'SRV', 'TXT', undefined];
+
+function checkOptions({ servers, recordType }: DnsCheckerOptions): void {
+  if (!TYPES.includes(recordType)) throw new InvalidOptionError('recordType', 'must be a type of record');
+  if (servers === undefined) return;
+  try {
+    new Resolver().setServers(servers);
+  } catch (error) {
+    throw new InvalidOptionError('servers', 'must be addresses, with an optional port', { cause: error });
   }
 }

@@ -38,6 +38,9 @@ export class RedisHealthChecker implements HealthChecker {
       throw new InvalidOptionError('require', "must be 'writable' or 'readable'");
     }
     checkTarget(target);
+    const { memoryWarning = 0.9 } = options;
+    if (!(memoryWarning > 0 && memoryWarning <= 1))
+      throw new InvalidOptionError('memoryWarning', 'must be a share above 0 and up to 1');
     this.name = name as string;
     this.#target = target as RedisTarget;
     this.#options = options;

@@ -1,3 +1,4 @@
+import { Resolver } from 'node:dns/promises';
 import {
   InvalidOptionError,
   silentLogger,
@@ -117,6 +118,15 @@ function resolve(options: DnsRegistryOptions): ConstructorParameters<typeof DnsB
     throw new InvalidOptionError('port', 'must be from 1 to 65535 where records have none');
   if (!/^[a-z][a-z0-9+.-]*$/.test(scheme)) throw new InvalidOptionError('scheme', 'must be one of a URL');
   if (typeof nameOf !== 'function') throw new InvalidOptionError('nameOf', 'must be a function');
+  if (servers !== undefined) checkServers(servers);
   const timeoutMs = toMilliseconds(options.timeout ?? '2s', 'timeout', { min: 1 });
   return { type, port: port ?? 0, scheme, nameOf, servers, timeoutMs };
+}
+
+function checkServers(servers: readonly string[]): void {
+  try {
+    new Resolver().setServers(servers);
+  } catch (error) {
+    throw new InvalidOptionError('servers', 'must be addresses, with an optional port', { cause: error });
+  }
 }
