@@ -1,9 +1,18 @@
 import type { Clock } from '@xiaoke/core';
-import type { RedisArgument, RedisLike } from '@xiaoke/core/redis';
+import type { RedisArgument, RedisLike, RedisScript } from '@xiaoke/core/redis';
 import type { Instant, Leaver, ShortWay, Taker } from '../backend.ts';
 import type { RedisKeys } from './redis-keys.ts';
 import { classify, encodeOwner } from './redis-reply.ts';
 import { scripts } from './script-set.ts';
+
+/** One run of a script. */
+interface Call {
+  readonly script: RedisScript;
+  readonly keys: readonly string[];
+  readonly args: readonly RedisArgument[];
+  readonly onReply: (reply: unknown) => void;
+  readonly onError: (error: Error) => void;
+}
 
 /** How many one command carries at most; the server serves nobody else meanwhile. */
 const MAX_BATCH = 64;
@@ -102,10 +111,13 @@ export class FastLane implements ShortWay {
     const from = this.#instant();
     const base = this.#keys.base(resource);
     const keys = [`${base}x`, `${base}q`, this.#keys.globalFence ?? `${base}t`];
-    scripts.fast.run(this.#client, keys, [holdId, lease, block, encodeOwner(owner), this.#fenceTtl]).then(
-      (reply) => taker.onTaken(Number(reply), from),
-      (error: unknown) => taker.onTakeFailed(classify(error)),
-    );
+    this.#ask({
+      script: scripts.fast,
+      keys,
+      args: [holdId, lease, block, encodeOwner(owner), this.#fenceTtl],
+      onReply: (reply) => taker.onTaken(Number(reply), from),
+      onError: (error) => taker.onTakeFailed(error),
+    });
   }
 
   #takeMany(takers: readonly Taker[]): void {
@@ -117,23 +129,29 @@ export class FastLane implements ShortWay {
       keys.push(`${base}x`, `${base}q`);
       args.push(request.holdId, request.lease, request.block, encodeOwner(request.owner));
     }
-    scripts.fastMany.run(this.#client, keys, args).then(
-      (reply) => {
+    this.#ask({
+      script: scripts.fastMany,
+      keys,
+      args,
+      onReply: (reply) => {
         const tokens = reply as readonly number[];
         for (const [index, taker] of takers.entries()) taker.onTaken(tokens[index] ?? 0, from);
       },
-      (error: unknown) => {
-        for (const taker of takers) taker.onTakeFailed(classify(error));
+      onError: (error) => {
+        for (const taker of takers) taker.onTakeFailed(error);
       },
-    );
+    });
   }
 
   #leaveOne(leaver: Leaver): void {
     const { resource, holdId } = leaver.hold;
-    scripts.releaseFast.run(this.#client, [`${this.#keys.base(resource)}x`], [holdId]).then(
-      (state) => leaver.onLeft(Number(state)),
-      (error: unknown) => leaver.onLeaveFailed(classify(error)),
-    );
+    this.#ask({
+      script: scripts.releaseFast,
+      keys: [`${this.#keys.base(resource)}x`],
+      args: [holdId],
+      onReply: (state) => leaver.onLeft(Number(state)),
+      onError: (error) => leaver.onLeaveFailed(error),
+    });
   }
 
   #leaveMany(leavers: readonly Leaver[]): void {
@@ -143,15 +161,26 @@ export class FastLane implements ShortWay {
       keys.push(`${this.#keys.base(hold.resource)}x`);
       args.push(hold.holdId);
     }
-    scripts.releaseMany.run(this.#client, keys, args).then(
-      (reply) => {
+    this.#ask({
+      script: scripts.releaseMany,
+      keys,
+      args,
+      onReply: (reply) => {
         const states = reply as readonly number[];
         for (const [index, leaver] of leavers.entries()) leaver.onLeft(states[index] ?? 0);
       },
-      (error: unknown) => {
-        for (const leaver of leavers) leaver.onLeaveFailed(classify(error));
+      onError: (error) => {
+        for (const leaver of leavers) leaver.onLeaveFailed(error);
       },
-    );
+    });
+  }
+
+  // As RedisScript.run(), which is asked only where the server has forgotten the script: a promise less for the others.
+  #ask({ script, keys, args, onReply, onError }: Call): void {
+    this.#client.evalsha(script.sha, keys.length, ...keys, ...args).then(onReply, (error: unknown) => {
+      if (!(error instanceof Error && error.message.startsWith('NOSCRIPT'))) onError(classify(error));
+      else script.run(this.#client, keys, args).then(onReply, (again: unknown) => onError(classify(again)));
+    });
   }
 
   #instant(): Instant {

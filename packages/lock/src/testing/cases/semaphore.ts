@@ -55,12 +55,12 @@ export const semaphoreCases: readonly ConformanceCase[] = [
     needs: ['semaphore'],
     async run({ manager }) {
       const locks = await manager();
-      const semaphore = locks.semaphore('s', 2, { ttl: 150, autoExtend: false });
+      const semaphore = locks.semaphore('s', 2, { ttl: 1_500, autoExtend: false });
       const lock = await locks.acquireLock('s');
       const permits = await semaphore.acquire(2);
       assert.equal(permits.type, 'permits');
       assert.ok((await failure(semaphore.acquire(1, { wait: 20 }))) instanceof LockTimeoutError);
-      const next = await semaphore.acquire(2, { wait: 2_000 });
+      const next = await semaphore.acquire(2, { wait: 20_000 });
       assert.ok(next.fencingToken > permits.fencingToken);
       assert.equal(await permits.release(), false);
       assert.equal(await next.release(), true);
