@@ -87,7 +87,8 @@ function main(root, turboArguments) {
     'test',
     '--force',
     '--continue',
-    '--concurrency=1',
+    // Most of a test's time is waiting for servers, so two packages at once cost little and save half of it.
+    '--concurrency=2',
     '--env-mode=loose',
     '--ui=stream',
   ];
