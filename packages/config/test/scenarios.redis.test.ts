@@ -231,6 +231,8 @@ describe('what is read', () => {
       const check = async (name: string): Promise<string> => {
         const flags = [
           '--noEmit',
+          '--pretty',
+          'false',
           '--ignoreConfig',
           '--strict',
           '--exactOptionalPropertyTypes',
