@@ -205,7 +205,10 @@ test('scenario 8: a secret in a URL or in an error appears in no endpoint, log, 
     for (const accept of ['application/json', 'application/health+json', 'text/plain'])
       texts.push(await (await fetch(url + path, { headers: { accept } })).text());
   texts.push(JSON.stringify(logger.lines, replaceErrors));
-  for (const name of metrics.names()) texts.push(name);
+  await metrics.collect();
+  const labels = metrics.names().flatMap((name) => metrics.series(name));
+  expect(labels.length).toBeGreaterThan(9);
+  texts.push(...metrics.names(), JSON.stringify(labels));
   expect(health.status()).toBe('unhealthy');
   for (const text of texts) expect(text).not.toContain(secret);
 }, 60_000);

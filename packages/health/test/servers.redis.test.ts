@@ -50,6 +50,24 @@ test('Redis: well, frozen, back, killed, and back', async () => {
   expect(await status()).toBe('healthy');
 });
 
+test('Redis: one that still reads its data answers, and is LOADING until it has', async () => {
+  await using redis = await startRedis({
+    args: ['--key-load-delay', '1000', '--loading-process-events-interval-bytes', '1024'],
+  });
+  const fill = "for i = 1, 2000 do redis.call('SET', 'key' .. i, string.rep('x', 100)) end";
+  await redis.cli('EVAL', fill, '0');
+  await redis.cli('SAVE');
+  const back = redis.restart();
+  const seen = await eventually(async () => {
+    const snapshot = await look(new RedisHealthChecker(redis.url));
+    expect(snapshot.code).toBe('LOADING');
+    return snapshot;
+  });
+  expect(seen.status).toBe('unhealthy');
+  await back;
+  expect((await look(new RedisHealthChecker(redis.url))).status).toBe('healthy');
+});
+
 test('Redis: a PONG from a server that cannot be written to is no health', async () => {
   await using primary = await startRedis();
   await using replica = await startRedis({ args: ['--replicaof', primary.host, String(primary.port)] });

@@ -46,6 +46,8 @@ export interface RecordingMetrics extends MetricsSink {
   collect(): Promise<void>;
   /** The names that were defined. */
   names(): readonly string[];
+  /** The labels of every series of an instrument. */
+  series(name: string): readonly Readonly<Record<string, string>>[];
 }
 
 type Values = Readonly<Record<string, string>>;
@@ -116,6 +118,10 @@ export function recordingMetrics(): RecordingMetrics {
     observations: (name, labels = {}) => instruments.get(name)?.series.get(keyOf(labels))?.observed ?? [],
     collect: async () => void (await Promise.all([...collectors].map((collect) => collect()))),
     names: () => [...instruments.keys()],
+    series: (name) =>
+      [...(instruments.get(name)?.series.keys() ?? [])].map(
+        (key) => Object.fromEntries(JSON.parse(key) as [string, string][]) as Values,
+      ),
   };
 }
 

@@ -46,7 +46,7 @@ export async function startRedis(options: RedisOptions = {}): Promise<RedisServe
       // A stranger on this port would answer PING just as well.
       isReady: async ({ pid }) => {
         const facts = await redisCli(port, ['INFO']);
-        return facts.includes(`process_id:${pid}\r\n`) && facts.includes('loading:0\r\n');
+        return facts.includes(`process_id:${pid}\r\n`) && facts.includes('\nloading:0\r\n');
       },
     }),
   });
