@@ -363,19 +363,13 @@ test('a thousand checks that time out leave no socket, timer, listener, pool cli
   health.registerDatabaseChecker('mysql', `mysql://u:p@127.0.0.1:${port}/d`, { config });
   health.registerChecker('rabbit', new RabbitMqHealthChecker(`amqp://127.0.0.1:${port}`), { config });
   const names = health.snapshots().map(({ name }) => name);
-  for (let run = 0; run < 200; run += 1) {
-    await Promise.all(names.map((name) => health.check(name)));
-    // What was cut ends a turn or two later.
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
-  expect(health.stats().runs).toBe(1_000);
-  // They were really begun and really cut, and not left out since an earlier one was still there: at most a few, where a
-  // loaded machine took longer than the pause above.
-  for (const name of names) {
-    const codes = health.history(name).map(({ code }) => code);
-    const left = codes.filter((code) => code === 'STILL_RUNNING').length;
-    expect({ name, enough: left < codes.length / 8 }).toEqual({ name, enough: true });
-  }
+  // Each is really begun and really cut: what was left out because an earlier run was still being cut is begun again.
+  const cut = async (name: string): Promise<void> => {
+    while ((await health.check(name)).code === 'STILL_RUNNING')
+      await new Promise((resolve) => setTimeout(resolve, 5));
+  };
+  for (let run = 0; run < 200; run += 1) await Promise.all(names.map((name) => cut(name)));
+  expect(health.stats().runs).toBeGreaterThanOrEqual(1_000);
   await eventually(async () => {
     const open = await new Promise<number>((resolve) =>
       silent.getConnections((_error, count) => resolve(count)),
