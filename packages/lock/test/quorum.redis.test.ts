@@ -150,6 +150,23 @@ test('servers may be restarted one after the other under a lock that is held', a
   await eventually(async () => (await (await other.tryAcquireLock('k'))?.release()) === true);
 });
 
+test('inspection shows the token that the holder has, also when a server was given the hold back', async () => {
+  await using quorum = await startQuorum(3);
+  const [locks, other] = await Promise.all([
+    quorum.manager({ defaultTtl: 900 }),
+    quorum.manager({ defaultTtl: 900 }),
+  ]);
+  const lock = await locks.acquireLock('k');
+  await at(quorum.servers, 0).restart();
+  const renewals = locks.stats().renewals;
+  await eventually(() => locks.stats().renewals >= renewals + 4);
+  // Each look takes the first two answers of three.
+  for (let look = 0; look < 30; look += 1) {
+    const { holders } = await other.inspectLock('k');
+    expect(holders.map(({ fencingToken }) => fencingToken)).toEqual([lock.fencingToken]);
+  }
+});
+
 test('a writer is not starved by readers who come and go at a quorum', async () => {
   await using quorum = await startQuorum(3);
   const [readers, writer] = await Promise.all([quorum.manager(), quorum.manager()]);

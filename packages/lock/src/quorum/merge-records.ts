@@ -22,7 +22,8 @@ export function mergeRecords(
       ...first,
       // It is held for as long as a majority keeps it.
       expiresInMs: lives[majority - 1] ?? 0,
-      token: Math.max(...same.map(({ token }) => token)),
+      // A majority wrote down the holder's own; a server that was given the hold back has minted a larger one since.
+      token: Math.min(...same.map(({ token }) => token)),
     });
   }
   const waiters: WaiterRecord[] = groupByHold(records.flatMap((record) => record.waiters)).flatMap(

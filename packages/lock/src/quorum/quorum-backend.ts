@@ -267,7 +267,8 @@ export class QuorumBackend implements LockBackend {
     const token = Math.max(...accepted.map((answer) => (answer.kind === 'granted' ? answer.token : 0)));
     try {
       // The next majority has a server of this one in common, and mints more than that one has seen.
-      await this.raise(request.resource, token + request.block - 1);
+      const last = token + request.block - 1;
+      await this.#need('token', (voter) => voter.confirm(request, token, last).then(() => true));
     } catch {
       return undefined;
     }

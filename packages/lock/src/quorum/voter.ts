@@ -1,4 +1,4 @@
-import type { Busy, Grant, HoldRequest, LockBackend } from '../backend.ts';
+import type { Busy, Grant, HoldRef, HoldRequest, LockBackend } from '../backend.ts';
 
 /** Whether a server may have forgotten what it had promised. */
 export interface VoterPast {
@@ -15,6 +15,8 @@ export interface Voter {
   readonly backend: LockBackend;
   /** Takes a hold if it is free here; nobody queues at a voter. Who is `patient` lets the holder know that it waits. */
   attempt(request: HoldRequest, patient: boolean): Promise<Grant | Busy>;
+  /** Later tokens are larger than `last`; the hold, if it is here, was handed out with `token`. */
+  confirm(hold: HoldRef, token: number, last: number): Promise<void>;
   look(): Promise<VoterPast>;
   /** Writes that the run `runId` belongs to the quorum, unless it says so already. */
   join(runId: string): Promise<void>;

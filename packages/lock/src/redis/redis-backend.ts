@@ -155,6 +155,12 @@ export class RedisBackend implements LockBackend {
     await this.#run(scripts.raise, [this.#keys.one(resource, 't')], [token, this.#fenceTtl]);
   }
 
+  /** Raises past the tokens of a hold of a quorum, and writes down with which one it was handed out. */
+  async confirm({ resource, holdId }: HoldRef, token: number, last: number): Promise<void> {
+    const keys = [this.#keys.one(resource, 't'), this.#keys.one(resource, 'x')];
+    await this.#run(scripts.raise, keys, [last, this.#fenceTtl, holdId, token]);
+  }
+
   async upgrade({
     resource,
     holdId,

@@ -1,6 +1,6 @@
 import type { Clock } from '@xiaoke/core';
 import type { RedisConnection } from '@xiaoke/core/redis';
-import type { Busy, Grant, HoldRequest } from '../backend.ts';
+import type { Busy, Grant, HoldRef, HoldRequest } from '../backend.ts';
 import type { Voter, VoterPast } from '../quorum/voter.ts';
 import { RedisBackend, type RedisBackendOptions } from './redis-backend.ts';
 
@@ -38,6 +38,10 @@ export class RedisVoter implements Voter {
       this.#open -= 1;
       this.#heardAt = this.#clock.monotonic();
     });
+  }
+
+  async confirm(hold: HoldRef, token: number, last: number): Promise<void> {
+    await this.backend.confirm(hold, token, last);
   }
 
   async look(): Promise<VoterPast> {
