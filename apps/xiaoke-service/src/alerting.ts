@@ -18,6 +18,7 @@ import {
   type AlertStateStorage,
 } from '@xiaoke/metrics/alerts';
 import type { TimeSeriesStore } from '@xiaoke/metrics/store';
+import { NAMESPACE } from './manager-options.ts';
 import type { Settings } from './settings.ts';
 
 /** What alerts are made from. */
@@ -47,7 +48,7 @@ export function createAlerting({ settings, store, metrics, logger }: AlertingPar
 function stateOf({ alerts, metrics, service }: Settings): AlertStateStorage | undefined {
   if (alerts.redis_url !== undefined) {
     const instance = `${hostname()}:${service.port}`;
-    return redisState(alerts.redis_url, { namespace: 'xiaoke-service', instance });
+    return redisState(alerts.redis_url, { namespace: NAMESPACE, instance });
   }
   const { directory } = metrics.store;
   return directory === undefined ? undefined : fileState(join(directory, 'alerts.json'));

@@ -1,5 +1,6 @@
 import { createConfigManager, type ConfigManager } from '@xiaoke/config';
 import type { Logger, MetricsSink } from '@xiaoke/core';
+import { NAMESPACE } from './manager-options.ts';
 import { settingsSchema, type Settings } from './settings.ts';
 
 /** The environment, as `process.env` has it. */
@@ -47,7 +48,7 @@ export async function loadConfiguration(options: ConfigurationOptions): Promise<
     metrics,
     // A Redis that is away at the start must not keep the service from starting; health shows it.
     requireStore: false,
-    ...(redis === undefined ? {} : { redis, namespace: 'xiaoke-service' }),
+    ...(redis === undefined ? {} : { redis, namespace: NAMESPACE }),
   });
   await config.addFileSource(file);
   return config;
