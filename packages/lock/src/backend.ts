@@ -86,6 +86,8 @@ export interface Renewal {
 /** One renewal. */
 export interface RenewRequest extends HoldRef {
   readonly lease: number;
+  /** With which it was granted, for a server of a quorum that has forgotten it. */
+  readonly token?: number | undefined;
 }
 
 /** A holder as the backend knows it. */

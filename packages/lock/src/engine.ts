@@ -171,10 +171,10 @@ export class LockEngine implements BackendListener, HoldOwner {
 
   /** Renews `hold` now. Resolves to the first of `block` more tokens, or 0. */
   async refresh(hold: Hold, block: number): Promise<number> {
-    const { resource, holdId, mode, ttl } = hold;
+    const { resource, holdId, mode, token, ttl } = hold;
     const lease = Math.ceil(Math.min(ttl, hold.until - this.clock.monotonic() + marginOf(ttl)));
     const renewal = await this.bounded.run(
-      () => this.backend.claim({ resource, holdId, mode, lease }, block),
+      () => this.backend.claim({ resource, holdId, mode, lease, token }, block),
       'renewal',
     );
     if (hold.over !== undefined) return 0;

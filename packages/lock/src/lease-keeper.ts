@@ -82,10 +82,11 @@ export class LeaseKeeper {
     const holds = this.#batch.splice(0).filter((hold) => hold.over === undefined);
     if (holds.length === 0) return;
     const now = this.#clock.monotonic();
-    const requests = holds.map(({ resource, holdId, mode, ttl, until }) => ({
+    const requests = holds.map(({ resource, holdId, mode, token, ttl, until }) => ({
       resource,
       holdId,
       mode,
+      token,
       lease: Math.ceil(Math.min(ttl, until - now + marginOf(ttl))),
     }));
     for (const hold of holds) hold.unanswered = true;

@@ -15,7 +15,7 @@ export class Healer {
     this.#logger = logger;
   }
 
-  heal(voter: Voter, { resource, holdId, mode, lease }: RenewRequest): void {
+  heal(voter: Voter, { resource, holdId, mode, lease, token }: RenewRequest): void {
     const request: HoldRequest = {
       resource,
       holdId,
@@ -31,7 +31,10 @@ export class Healer {
     this.#underWay.set(holdId, (this.#underWay.get(holdId) ?? 0) + 1);
     const work = async (): Promise<void> => {
       try {
-        await voter.attempt(request, false);
+        const answer = await voter.attempt(request, false);
+        // It is shown with the token that its holder has, not with the one that was minted here just now.
+        if (answer.kind === 'granted' && token !== undefined)
+          await voter.confirm(request, token, answer.token);
       } finally {
         const open = this.#underWay.get(holdId);
         // Released while it was given back: nobody would take it from this voter again before its lease ends.

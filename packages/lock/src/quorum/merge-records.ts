@@ -22,7 +22,7 @@ export function mergeRecords(
       ...first,
       // It is held for as long as a majority keeps it.
       expiresInMs: lives[majority - 1] ?? 0,
-      // A majority wrote down the holder's own; a server that was given the hold back has minted a larger one since.
+      // All were told the holder's own; only one that is being given the hold back still shows a larger one.
       token: Math.min(...same.map(({ token }) => token)),
     });
   }

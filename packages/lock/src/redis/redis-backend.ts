@@ -157,7 +157,7 @@ export class RedisBackend implements LockBackend {
 
   /** Raises past the tokens of a hold of a quorum, and writes down with which one it was handed out. */
   async confirm({ resource, holdId }: HoldRef, token: number, last: number): Promise<void> {
-    const keys = [this.#keys.one(resource, 't'), this.#keys.one(resource, 'x')];
+    const keys = (['t', 'x', 'h'] as const).map((suffix) => this.#keys.one(resource, suffix));
     await this.#run(scripts.raise, keys, [last, this.#fenceTtl, holdId, token]);
   }
 

@@ -30,7 +30,7 @@ export class RedisKeys {
     return [`${base}x`, `${base}s`, `${base}h`, `${base}q`, `${base}w`, this.#fence ?? `${base}t`];
   }
 
-  one(resource: Resource, suffix: 'x' | 's' | 'b' | 't' | 'i'): string {
+  one(resource: Resource, suffix: 'x' | 's' | 'h' | 'b' | 't' | 'i'): string {
     const base = this.base(resource);
     return suffix === 't' && this.#fence !== undefined ? this.#fence : base + suffix;
   }
