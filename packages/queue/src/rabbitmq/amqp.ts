@@ -21,7 +21,7 @@ export interface PublishOptions {
   readonly mandatory?: boolean;
   readonly messageId?: string;
   readonly correlationId?: string;
-  readonly headers?: Readonly<Record<string, unknown>>;
+  readonly headers?: Readonly<Record<string, unknown>> | undefined;
 }
 
 /** How a queue is declared. */

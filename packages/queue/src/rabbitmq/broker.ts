@@ -16,6 +16,8 @@ export interface BrokerOptions {
   readonly connect: AmqpConnect;
   readonly background: Background;
   readonly missing: (queue: string, priority: PriorityIndex) => void;
+  /** The broker has the message of this generation. */
+  readonly paid: (id: string, generation: number) => void;
 }
 
 const DECLARE_AGAIN = 50;
@@ -63,6 +65,9 @@ export class Broker {
       silenceMs: Math.max(2 * enqueueTimeoutMs, 5_000),
       timeoutMs,
       troubled,
+      confirmed: ({ id, owed }) => {
+        if (owed !== undefined) made.paid(id, owed);
+      },
       repair: (message) => this.#repair(message),
     });
   }
@@ -80,12 +85,15 @@ export class Broker {
   }
 
   /** Publishes what is owed; resolves when all of it is confirmed. */
-  async deliver({ tickets, graves }: Reply, timeoutMs: number): Promise<void> {
+  deliver(reply: Reply, timeoutMs: number): Promise<void> {
+    const { tickets, graves } = reply;
     const [only] = tickets;
-    if (only !== undefined && tickets.length + graves.length === 1 && this.topology.has(only.queue)) {
-      await this.#send(only, timeoutMs);
-      return;
-    }
+    if (only !== undefined && tickets.length + graves.length === 1 && this.topology.has(only.queue))
+      return this.#send(only, timeoutMs);
+    return this.#deliverAll(reply, timeoutMs);
+  }
+
+  async #deliverAll({ tickets, graves }: Reply, timeoutMs: number): Promise<void> {
     const queues = new Set<string>();
     for (const { queue } of tickets) queues.add(queue);
     for (const { queue } of graves) queues.add(queue);

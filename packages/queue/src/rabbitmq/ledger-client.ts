@@ -14,6 +14,8 @@ export interface LedgerClient {
    * it waits through outages until the client is closed.
    */
   run(command: Command, timeoutMs?: number): Promise<Reply>;
+  /** As {@link run}, without a wait; `undefined` where a command has to travel first. */
+  runNow(command: Command): Reply | undefined;
   close(timeoutMs: number): Promise<void>;
 }
 
@@ -33,7 +35,11 @@ export class MemoryLedger implements LedgerClient {
   }
 
   run(command: Command): Promise<Reply> {
-    return Promise.resolve(this.ledger.apply(command, this.#clock.now()));
+    return Promise.resolve(this.runNow(command));
+  }
+
+  runNow(command: Command): Reply {
+    return this.ledger.apply(command, this.#clock.now());
   }
 
   close(): Promise<void> {

@@ -64,6 +64,7 @@ function mustWait(
 ): boolean {
   const queue = tables.queue(name);
   if (tables.allPaused || queue.paused) return true;
+  if (!queue.limited) return false;
   if (known?.state === 'active') return false;
   const { allowed, nextMs } = queue.allowance(tables.now);
   if (allowed >= 1) return false;

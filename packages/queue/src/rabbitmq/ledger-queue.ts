@@ -36,6 +36,10 @@ export class LedgerQueue {
     this.#home(record)?.delete(record);
   }
 
+  get limited(): boolean {
+    return this.limits.concurrency !== undefined || this.limits.rate !== undefined;
+  }
+
   /** How many more may start now, and when that changes by time alone. */
   allowance(now: number): { allowed: number; nextMs: number | undefined } {
     if (this.paused) return { allowed: 0, nextMs: undefined };

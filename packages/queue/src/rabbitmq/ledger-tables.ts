@@ -94,7 +94,7 @@ export class LedgerTables {
 
   /** Owes the broker the current message of the task. */
   owe(record: LedgerRecord, reply: Reply): void {
-    this.owed.delete(record);
+    if (record.owedSince > 0) this.owed.delete(record);
     record.owedSince = Math.max(1, this.now);
     this.owed.add(record);
     reply.tickets.push(this.ticket(record));
@@ -212,12 +212,14 @@ export class LedgerTables {
   }
 
   #trim(queue: LedgerQueue): void {
-    for (const record of this.finished) {
-      if (this.finished.size <= this.retention.finished) break;
-      this.drop(record);
-    }
-    for (const record of queue.dead) {
-      if (queue.dead.size <= this.retention.dead) break;
+    const { finished, dead } = this.retention;
+    if (this.finished.size > finished) this.#dropOldest(this.finished, finished);
+    if (queue.dead.size > dead) this.#dropOldest(queue.dead, dead);
+  }
+
+  #dropOldest(records: Set<LedgerRecord>, leave: number): void {
+    for (const record of records) {
+      if (records.size <= leave) break;
       this.drop(record);
     }
   }

@@ -160,9 +160,8 @@ export class Ledger {
   #add(task: NewTask): LedgerRecord {
     const record = newRecord(task, this.tables.now);
     this.tables.records.set(task.id, record);
-    const queue = this.tables.queue(task.queue);
-    queue.enqueued += 1;
-    queue.add(record);
+    // Whoever adds a record also moves it to where it belongs.
+    this.tables.queue(task.queue).enqueued += 1;
     return record;
   }
 

@@ -95,14 +95,17 @@ export class Link {
     return this.#current;
   }
 
-  /** Lets everything that is sent now go out in one write: amqplib writes in the next turn of the event loop, piece by piece. */
+  /**
+   * Called after something was sent: lets all that is sent in this turn of the event loop go out in one write. amqplib hands it
+   * on piece by piece, in an immediate that it asks for at the next tick; the one asked for here comes right after it.
+   */
   gather(): void {
     const connection = this.#current;
     if (connection === undefined || this.#gathering === connection) return;
     this.#gathering = connection;
     const { stream } = connection.connection;
     stream.cork();
-    setImmediate(() =>
+    process.nextTick(() =>
       setImmediate(() => {
         this.#gathering = undefined;
         stream.uncork();

@@ -23,6 +23,7 @@ export function messageOf(
     content: Buffer.from(blob),
     queue,
     id,
+    owed: generation,
     correlationId:
       attempts + stalls + dueAt === 0 ? String(generation) : `${generation}.${attempts}.${stalls}.${dueAt}`,
   };

@@ -1,6 +1,6 @@
 import type { Background, Clock, Timer } from '@xiaoke/core';
 import { QueueError } from '../errors.ts';
-import type { AmqpChannel, AmqpMessage, PublishOptions } from './amqp.ts';
+import type { AmqpChannel, AmqpMessage } from './amqp.ts';
 import { RecoverableChannel } from './channel.ts';
 import type { Link } from './link.ts';
 
@@ -14,6 +14,8 @@ export interface Outgoing {
   readonly id: string;
   readonly correlationId: string;
   readonly headers?: Readonly<Record<string, unknown>> | undefined;
+  /** The generation that the ledger owes the broker until this message is confirmed; none for a copy beside. */
+  readonly owed?: number | undefined;
 }
 
 /** What a publisher needs. */
@@ -29,6 +31,8 @@ export interface PublisherOptions {
   readonly silenceMs: number;
   readonly timeoutMs: number;
   readonly troubled: (error: unknown) => void;
+  /** The broker has the message. */
+  readonly confirmed: (message: Outgoing) => void;
   /** No queue took the message: makes the way anew, or rejects. */
   readonly repair: (message: Outgoing) => Promise<void>;
 }
@@ -53,9 +57,10 @@ export class Publisher {
   readonly #channel: RecoverableChannel;
   #waiting: Pending[] = [];
   readonly #sent = new Set<Pending>();
-  readonly #byId = new Map<string, Pending>();
   #timer: Timer | undefined;
   #scheduled = false;
+  /** amqplib's buffer has room. */
+  #room = true;
   #closed = false;
 
   constructor(options: PublisherOptions) {
@@ -70,7 +75,10 @@ export class Publisher {
       confirms: true,
       setup: async (channel) => {
         channel.on('return', (message) => this.#returned(message as AmqpMessage));
-        channel.on('drain', () => this.#schedule());
+        channel.on('drain', () => {
+          this.#room = true;
+          this.#schedule();
+        });
         // After the set-up the channel is current, and what waits can go.
         this.#schedule();
       },
@@ -87,17 +95,20 @@ export class Publisher {
         new QueueError('QUEUE_UNAVAILABLE', `More than ${maxBuffered} messages wait for RabbitMQ`),
       );
     link.start();
+    this.#timer ??= clock.setInterval(() => this.#look(), LOOK_EVERY).unref();
     return new Promise((resolve, reject) => {
-      this.#waiting.push({
+      const now = clock.monotonic();
+      const pending: Pending = {
         message,
-        deadline: clock.monotonic() + timeoutMs,
-        settle: (error: QueueError | undefined) => (error === undefined ? resolve() : reject(error)),
-        sentAt: 0,
+        deadline: now + timeoutMs,
+        settle: (error) => (error === undefined ? resolve() : reject(error)),
+        sentAt: now,
         returned: false,
         over: false,
-      });
-      this.#timer ??= clock.setInterval(() => this.#look(), LOOK_EVERY).unref();
-      this.#schedule();
+      };
+      const channel = this.#open();
+      if (channel === undefined || this.#waiting.length > 0) this.#waiting.push(pending);
+      else this.#send(channel, pending);
     });
   }
 
@@ -110,7 +121,13 @@ export class Publisher {
     await this.#channel.close(timeoutMs);
   }
 
-  // What is published in one turn of the event loop goes out together.
+  /** The channel, if a message can be sent on it now. Whatever is in the way tells when it is over. */
+  #open(): AmqpChannel | undefined {
+    const { window, link } = this.#options;
+    const free = this.#room && this.#sent.size < window && link.blocked === undefined && !this.#closed;
+    return free ? this.#channel.current : undefined;
+  }
+
   #schedule(): void {
     if (this.#scheduled) return;
     this.#scheduled = true;
@@ -121,57 +138,48 @@ export class Publisher {
   }
 
   #flush(): void {
-    const channel = this.#channel.current;
-    const { window, link } = this.#options;
-    if (channel === undefined || link.blocked !== undefined || this.#closed) {
-      return;
-    }
-    link.gather();
+    const now = this.#options.clock.monotonic();
     let taken = 0;
-    while (taken < this.#waiting.length && this.#sent.size < window) {
-      const pending = this.#waiting[taken];
+    for (const pending of this.#waiting) {
+      const channel = this.#open();
+      if (channel === undefined) break;
       taken += 1;
-      if (pending === undefined || pending.over) continue;
-      if (!this.#send(channel, pending)) break;
+      if (pending.over) continue;
+      pending.sentAt = now;
+      this.#send(channel, pending);
     }
     if (taken > 0) this.#waiting.splice(0, taken);
   }
 
-  /** Whether more may be sent. */
-  #send(channel: AmqpChannel, pending: Pending): boolean {
+  #send(channel: AmqpChannel, pending: Pending): void {
     const { exchange, routingKey, content, id, correlationId, headers } = pending.message;
-    const options: PublishOptions = {
-      persistent: true,
-      mandatory: true,
-      messageId: id,
-      correlationId,
-      ...(headers === undefined ? {} : { headers }),
-    };
-    pending.sentAt = this.#options.clock.monotonic();
+    const options = { persistent: true, mandatory: true, messageId: id, correlationId, headers };
     pending.returned = false;
     this.#sent.add(pending);
-    this.#byId.set(key(id, correlationId), pending);
     try {
-      return channel.publish(exchange, routingKey, content, options, (error) =>
+      this.#room = channel.publish(exchange, routingKey, content, options, (error) =>
         this.#confirmed(pending, error),
       );
+      this.#options.link.gather();
     } catch (error) {
       // The channel was closed under our hands; what was sent on it is sent again on the next one.
-      if (!isClosed(error)) this.#finish(pending, refused(error));
-      return false;
+      if (isClosed(error)) return;
+      this.#sent.delete(pending);
+      this.#finish(pending, refused(error));
     }
   }
 
   #confirmed(pending: Pending, error: unknown): void {
     if (!this.#sent.delete(pending)) return;
-    const { id, correlationId } = pending.message;
-    if (this.#byId.get(key(id, correlationId)) === pending) this.#byId.delete(key(id, correlationId));
     // amqplib tells unconfirmed messages of a closed channel as errors; they are sent again.
     if (error != null && this.#channel.current === undefined) this.#waiting.unshift(pending);
     else if (pending.returned) this.#repair(pending);
     // A negative confirmation: the queue is full of something else, or changing its leader.
     else if (error != null) this.#waiting.push(pending);
-    else this.#finish(pending, undefined);
+    else {
+      this.#options.confirmed(pending.message);
+      this.#finish(pending, undefined);
+    }
     if (this.#waiting.length > 0) this.#schedule();
   }
 
@@ -190,14 +198,18 @@ export class Publisher {
 
   #returned(message: AmqpMessage): void {
     const { messageId, correlationId } = message.properties;
-    const pending = this.#byId.get(key(String(messageId), String(correlationId)));
-    if (pending !== undefined) pending.returned = true;
+    for (const pending of this.#sent) {
+      const { message: sent, returned } = pending;
+      if (returned || sent.id !== messageId || sent.correlationId !== correlationId) continue;
+      pending.returned = true;
+      return;
+    }
   }
 
   #down(): void {
     const unconfirmed = [...this.#sent];
     this.#sent.clear();
-    this.#byId.clear();
+    this.#room = true;
     this.#waiting = [...unconfirmed, ...this.#waiting];
   }
 
@@ -236,10 +248,6 @@ export class Publisher {
       }),
     );
   }
-}
-
-function key(id: string, correlationId: string): string {
-  return `${correlationId}\n${id}`;
 }
 
 function isClosed(error: unknown): boolean {

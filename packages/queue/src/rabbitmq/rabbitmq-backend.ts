@@ -58,6 +58,7 @@ export class RabbitMqBackend implements Backend {
       connect,
       background: this.#background,
       missing: (queue, priority) => this.#rebuild(queue, priority),
+      paid: (id, generation) => this.#settle(id, generation),
     });
     this.#ledger = openLedger({
       options,
@@ -113,7 +114,11 @@ export class RabbitMqBackend implements Backend {
       throw new QueueError('QUEUE_UNAVAILABLE', `More than ${maxBuffered} tasks wait to be sent`);
     this.#enqueuing += tasks.length;
     try {
-      return (await this.#run({ op: 'admit', tasks })).enqueued;
+      const admit = { op: 'admit', tasks } as const;
+      // With the ledger at hand, a task costs no wait but the one for its confirmation.
+      const reply = this.#ledger.runNow(admit) ?? (await this.#ledger.run(admit, this.#timeout));
+      if (reply.tickets.length + reply.graves.length > 0) await this.#broker.deliver(reply, this.#timeout);
+      return reply.enqueued;
     } finally {
       this.#enqueuing -= tasks.length;
     }
@@ -311,11 +316,13 @@ export class RabbitMqBackend implements Backend {
   }
 
   async #deliver(reply: Reply, timeoutMs: number): Promise<void> {
-    const { tickets } = reply;
-    if (tickets.length + reply.graves.length === 0) return;
-    await this.#broker.deliver(reply, timeoutMs);
-    for (const { id, generation } of tickets) this.#paid.push([id, generation]);
-    if (this.#paid.length > tickets.length || tickets.length === 0) return;
+    if (reply.tickets.length + reply.graves.length > 0) await this.#broker.deliver(reply, timeoutMs);
+  }
+
+  /** Debts of one turn of the event loop are settled together. */
+  #settle(id: string, generation: number): void {
+    this.#paid.push([id, generation]);
+    if (this.#paid.length > 1) return;
     // That it is paid must not be waited for: a debt too many costs a message that is dropped.
     setImmediate(() => {
       const messages = this.#paid;

@@ -222,13 +222,15 @@ export class RabbitMqSession implements Session {
 
   #sortOut(consumer: QueueConsumer, offered: readonly Delivery[], reply: Reply): void {
     if (offered.length === 0) return;
-    const tokens = new Map(reply.claims.map(({ id, token }) => [id, token]));
+    const tokens = new Map<string, number>();
+    for (const { id, token } of reply.claims) tokens.set(id, token);
     const later = new Set(reply.later);
     const refused: Delivery[] = [];
     for (const delivery of offered) {
-      const token = tokens.get(delivery.offer.id);
-      if (token !== undefined) this.#running.set(delivery.offer.id, { token, delivery });
-      else if (later.has(delivery.offer.id)) refused.push(delivery);
+      const { id } = delivery.offer;
+      const token = tokens.get(id);
+      if (token !== undefined) this.#running.set(id, { token, delivery });
+      else if (later.has(id)) refused.push(delivery);
       else delivery.list.done(delivery);
     }
     if (refused.length === 0) return;

@@ -99,6 +99,10 @@ export class ReplicatedLedger implements LedgerClient {
     });
   }
 
+  runNow(): undefined {
+    return undefined;
+  }
+
   async close(timeoutMs: number): Promise<void> {
     this.#closed = true;
     for (const pending of this.#pending.values()) pending.settle(undefined, closed());
