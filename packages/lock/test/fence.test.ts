@@ -32,6 +32,28 @@ test('PostgreSQL refuses 100 of 100 stale writers, which without the fence would
   await pool.end();
 });
 
+test('a connection that PostgreSQL loses while the writer does something else is an error of the write, not of the process', async () => {
+  await using server = await startPostgres();
+  const pool = new pg.Pool({ connectionString: server.url, max: 1 });
+  pool.on('error', () => {});
+  const fence = postgresFence();
+  await fence.install(pool);
+  const lost = fence.run(pool, { resource: 'r', token: 1 }, async (client) => {
+    // The client itself must not be listened to, or the test would do what the fence has to do.
+    const other = new pg.Client(server.url);
+    other.on('error', () => {});
+    await other.connect();
+    const ended = new Promise((resolve) => other.once('end', resolve));
+    await server.kill();
+    await ended;
+    return await client.query('SELECT 1');
+  });
+  await expect(lost).rejects.toThrow();
+  await server.restart();
+  expect(await fence.run(pool, { resource: 'r', token: 1 }, async () => 'written')).toBe('written');
+  await pool.end();
+});
+
 test('Redis refuses 100 of 100 stale writers and runs several commands as one', async () => {
   const server = await sharedRedis();
   const client = new Redis(server.url);

@@ -31,6 +31,9 @@ export function openPostgresql(url: string, logger: Logger): Database {
 async function transact<T>(pool: pg.Pool, work: (transaction: Queryable) => Promise<T>): Promise<T> {
   const client = await pool.connect();
   let broken: Error | undefined;
+  // The pool listens only to the connections that it has at home: without this, losing one that is lent ends the process.
+  const onError = (error: Error): void => void (broken = error);
+  client.on('error', onError);
   try {
     await client.query('BEGIN');
     const result = await work(queries(client));
@@ -42,6 +45,7 @@ async function transact<T>(pool: pg.Pool, work: (transaction: Queryable) => Prom
     throw error;
   } finally {
     client.release(broken);
+    client.off('error', onError);
   }
 }
 

@@ -4,7 +4,13 @@
  *
  * @module
  */
-export { postgresFence, type PostgresClient, type PostgresFence, type PostgresPool } from './postgres.ts';
+export {
+  postgresFence,
+  type PostgresClient,
+  type PostgresFence,
+  type PostgresLoan,
+  type PostgresPool,
+} from './postgres.ts';
 export { redisFence, type FencedCommand, type RedisFence } from './redis.ts';
 export {
   mongoFence,

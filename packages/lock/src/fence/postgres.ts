@@ -12,7 +12,14 @@ export interface PostgresClient {
 
 /** What is used of a `pg` pool. */
 export interface PostgresPool<C extends PostgresClient> {
-  connect(): Promise<C & { release(destroy?: boolean): void }>;
+  connect(): Promise<C & PostgresLoan>;
+}
+
+/** What a pool adds to a client that it lends. */
+export interface PostgresLoan {
+  release(destroy?: boolean): void;
+  on?(event: 'error', listener: (error: Error) => void): unknown;
+  off?(event: 'error', listener: (error: Error) => void): unknown;
 }
 
 /** Refuses writers of the past, in PostgreSQL. */
@@ -62,6 +69,9 @@ export function postgresFence(options: { readonly table?: string } = {}): Postgr
       tokenOf(token);
       const client = await pool.connect();
       let broken = false;
+      // A pool listens only to the connections that it has at home: without this, losing one that is lent ends the process.
+      const onError = (): void => void (broken = true);
+      client.on?.('error', onError);
       try {
         await client.query('BEGIN');
         await check(client, resource, token);
@@ -73,6 +83,7 @@ export function postgresFence(options: { readonly table?: string } = {}): Postgr
         throw error;
       } finally {
         client.release(broken);
+        client.off?.('error', onError);
       }
     },
   };
