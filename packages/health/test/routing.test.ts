@@ -50,6 +50,37 @@ test.each(SEEDS)('a node with 30 %% errors gives less than 0.2 %% errors in all 
   expect(simulate([well, well, well, flaky], seed).errorRate).toBeLessThan(0.002);
 });
 
+test.each(SEEDS)(
+  'a caller that stands still itself does not take a slow node for a good one (seed %i)',
+  (seed) => {
+    const nodes = [well, well, well, slow];
+    for (const [everyMs, lastMs] of [
+      [1_000, 250],
+      [300, 150],
+      [200, 50],
+    ] as const) {
+      const stalls = { everyMs, lastMs };
+      const result = simulateRouting({
+        nodes,
+        seed,
+        stalls,
+        router: balancerRouter(),
+        requestsPerSecond: 200,
+        seconds: 30,
+      });
+      expect(result.shares[3]).toBeLessThan(0.015);
+    }
+  },
+);
+
+test.each(SEEDS)('an answer in a hundred that is late is soon lived down (seed %i)', (seed) => {
+  const tailed: NodeModel = (_at, random) => ({
+    ms: (15 + random() * 10) * (random() < 0.01 ? 5 + random() * 10 : 1),
+    ok: true,
+  });
+  expect(simulate([tailed, tailed, tailed, slow], seed).shares[3]).toBeLessThan(0.02);
+});
+
 test('the simulation sees the black hole where there is one: latency or load alone go to whoever fails fastest', () => {
   const bare = { outlier: false } as const;
   const byLoad = balancerRouter({ policy: 'least-request', ...bare });

@@ -1,4 +1,4 @@
-import type { Clock, Random } from '@xiaoke/core';
+import type { Clock, Random, Timer } from '@xiaoke/core';
 import { createBalancer } from '../discovery/balancer/load-balancer.ts';
 import type { BalancerOptions } from '../discovery/balancer/options.ts';
 
@@ -18,7 +18,7 @@ export interface Router {
 /** What a router is made from. */
 export interface SimulatedWorld {
   readonly nodes: number;
-  /** Simulated time; its timers never fire. */
+  /** Simulated time. */
   readonly clock: Clock;
   readonly random: Random;
 }
@@ -31,6 +31,8 @@ export interface RoutingScenario {
   readonly seconds: number;
   readonly seed: number;
   readonly router: (world: SimulatedWorld) => Router;
+  /** The process that routes stands still for `lastMs` every `everyMs`: it notices what happens meanwhile at the end of it. */
+  readonly stalls?: { readonly everyMs: number; readonly lastMs: number };
   /** Measures how long after `afterMs` the last 500 requests give `share` to `node`. */
   readonly comeback?: { readonly node: number; readonly afterMs: number; readonly share: number };
 }
@@ -97,6 +99,8 @@ class Simulation {
   readonly #latencies: number[] = [];
   readonly #recent: number[] = [];
   #now = 0;
+  /** Requests under way, and the next one; timers alone do not go on. */
+  #awaited = 0;
   #requests = 0;
   #errors = 0;
   #comebackMs: number | undefined;
@@ -108,15 +112,17 @@ class Simulation {
     this.#picked = scenario.nodes.map(() => 0);
     this.#router = scenario.router({
       nodes: scenario.nodes.length,
-      clock: simulatedClock(() => this.#now),
+      clock: simulatedClock(() => this.#now, this.#events),
       random: seededRandom(scenario.seed + 1),
     });
   }
 
   run(): RoutingResult {
-    this.#events.push(0, () => this.#arrive());
-    for (let next = this.#events.pop(); next !== undefined; next = this.#events.pop()) {
-      this.#now = next.at;
+    this.#await(0, () => this.#arrive());
+    while (this.#awaited > 0) {
+      const next = this.#events.pop();
+      if (next === undefined) break;
+      this.#now = Math.max(this.#now, this.#noticedAt(next.at));
       next.run();
     }
     const sorted = Float64Array.from(this.#latencies).sort();
@@ -131,6 +137,20 @@ class Simulation {
     };
   }
 
+  #await(at: number, run: () => void): void {
+    this.#awaited += 1;
+    this.#events.push(at, () => {
+      this.#awaited -= 1;
+      run();
+    });
+  }
+
+  #noticedAt(at: number): number {
+    const { everyMs, lastMs } = this.#scenario.stalls ?? { everyMs: Infinity, lastMs: 0 };
+    const begun = Math.floor(at / everyMs) * everyMs;
+    return begun > 0 && at < begun + lastMs ? begun + lastMs : at;
+  }
+
   #arrive(): void {
     const { seconds, requestsPerSecond, nodes } = this.#scenario;
     if (this.#now > seconds * 1_000) return;
@@ -142,14 +162,14 @@ class Simulation {
     this.#requests += 1;
     this.#watch(node);
     const { ms, ok } = nodes[node]?.(this.#now, this.#random, inflight) ?? { ms: 0, ok: false };
-    this.#events.push(start + ms, () => {
+    this.#await(start + ms, () => {
       this.#inflight[node] = (this.#inflight[node] ?? 1) - 1;
       if (ok) this.#latencies.push(this.#now - start);
       else this.#errors += 1;
       end(ok);
     });
     const pause = (-Math.log(1 - this.#random()) / requestsPerSecond) * 1_000;
-    this.#events.push(this.#now + pause, () => this.#arrive());
+    this.#await(this.#now + pause, () => this.#arrive());
   }
 
   #watch(node: number): void {
@@ -218,7 +238,24 @@ export function seededRandom(seed: number): Random {
   };
 }
 
-function simulatedClock(now: () => number): Clock {
-  const timer = { cancel: () => {}, unref: () => timer, ref: () => timer };
-  return { now, monotonic: now, setTimeout: () => timer, setInterval: () => timer };
+function simulatedClock(now: () => number, events: EventQueue): Clock {
+  const start = (callback: () => void, delay: number, again: boolean): Timer => {
+    let active = true;
+    const arm = (): void => events.push(now() + delay, ring);
+    const ring = (): void => {
+      if (!active) return;
+      active = again;
+      callback();
+      if (active) arm();
+    };
+    arm();
+    const timer: Timer = { cancel: () => void (active = false), unref: () => timer, ref: () => timer };
+    return timer;
+  };
+  return {
+    now,
+    monotonic: now,
+    setTimeout: (callback, delay) => start(callback, delay, false),
+    setInterval: (callback, period) => start(callback, period, true),
+  };
 }

@@ -29,6 +29,7 @@ import { OutlierDetector } from './outlier-detector.ts';
 import { Pool } from './pool.ts';
 import { RetryBudget } from './retry-budget.ts';
 import { openSource, type BalancerSource, type Feed } from './source.ts';
+import { StallMeter } from './stall-meter.ts';
 import { Target, type Climate } from './target.ts';
 
 /** How often it is looked whether somebody left out may be tried, and whether shares have grown, in milliseconds. */
@@ -62,6 +63,7 @@ class LoadBalancer extends IsolatedEmitter<BalancerEvents> implements Balancer {
   readonly #pool: Pool;
   readonly #detector: OutlierDetector | undefined;
   readonly #budget: RetryBudget;
+  readonly #stalls: StallMeter;
   readonly #feed: Feed;
   readonly #counts = { errors: 0, retries: 0, retriesRefused: 0, ejections: 0, unserved: 0 };
   #probes: Target[] = [];
@@ -74,10 +76,11 @@ class LoadBalancer extends IsolatedEmitter<BalancerEvents> implements Balancer {
     super({ logger: options.logger });
     const { tauMs, errorPenaltyMs, outlier, random, clock } = options;
     this.#options = options;
-    this.#climate = { tauMs, errorPenaltyMs, picks: 0, typicalMs: 0 };
+    this.#climate = { tauMs, errorPenaltyMs, picks: 0, doubtMs: 0, typicalMs: 0 };
     this.#pool = new Pool(options, { random, climate: this.#climate });
     this.#detector = outlier && new OutlierDetector(outlier, random);
     this.#budget = new RetryBudget(options.retryBudget, clock);
+    this.#stalls = new StallMeter(clock);
     this.#feed = openSource(source, { ...options, onInstances: (instances) => this.#update(instances) });
   }
 
@@ -87,6 +90,7 @@ class LoadBalancer extends IsolatedEmitter<BalancerEvents> implements Balancer {
 
   pick(options?: PickOptions): Lease {
     const now = this.#options.clock.monotonic();
+    this.#climate.doubtMs = this.#stalls.doubt(now);
     const target = this.#choose(now, options);
     if (target === undefined) {
       this.#counts.unserved += 1;
@@ -94,6 +98,7 @@ class LoadBalancer extends IsolatedEmitter<BalancerEvents> implements Balancer {
     }
     this.#climate.picks += 1;
     target.begin(now);
+    this.#stalls.enter(now);
     return new HeldLease(this, target, now);
   }
 
@@ -140,6 +145,7 @@ class LoadBalancer extends IsolatedEmitter<BalancerEvents> implements Balancer {
     if (this.#closed) return;
     this.#closed = true;
     this.#feed.close();
+    this.#stalls.close();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -159,6 +165,8 @@ class LoadBalancer extends IsolatedEmitter<BalancerEvents> implements Balancer {
   finish(target: Target, start: number, outcome: CallOutcome): void {
     const now = this.#options.clock.monotonic();
     target.end(start);
+    this.#climate.doubtMs = this.#stalls.doubt(now);
+    this.#stalls.leave();
     if (outcome === 'ignore') {
       target.probing = false;
       return;

@@ -7,6 +7,8 @@ export interface Climate {
   readonly errorPenaltyMs: number;
   /** Calls so far, over all instances. */
   picks: number;
+  /** By how much, at most, this process notices too late what has happened, in milliseconds. */
+  doubtMs: number;
   /** What a call usually takes, in milliseconds: the median over all instances, so that a slow one does not move it. */
   typicalMs: number;
 }
@@ -15,8 +17,9 @@ export interface Climate {
 const PICKS_PER_TAU = 300;
 /** But in the end time alone will do, in milliseconds. */
 const LONG_TAU = 30_000;
-/** How much one call weighs in the averages at least. */
-const STEP = 0.02;
+/** How much one faster call weighs at least: a single slow one is lived down in about ten. */
+const STEP = 0.1;
+const MEDIAN_STEP = 0.02;
 const SUCCESS_STEP = 0.1;
 /** An error counts as this many usual calls at least. */
 const ERROR_FACTOR = 10;
@@ -90,18 +93,19 @@ export class Target {
     let cost = this.#estimate(left, climate);
     if (this.inflight > 0) {
       // Calls that have been under way for longer already say more than what was measured.
-      const pending = now - this.#startSum / this.inflight;
+      const pending = now - climate.doubtMs - this.#startSum / this.inflight;
       if (pending > cost) cost = pending;
     }
     return (((cost + MIN_MS) * (1 + this.inflight / this.weight)) / (success * success)) * this.handicap;
   }
 
-  /** Learns from a call that ended. */
+  /** Learns from a call that ended. Where it is in doubt when its answer came, it says no more than it must. */
   learn(now: number, durationMs: number, ok: boolean, climate: Climate): void {
     const left = Math.exp(-this.#forgotten(now, climate));
     const estimate = this.#estimate(left, climate);
     const penalty = Math.max(climate.errorPenaltyMs, ERROR_FACTOR * climate.typicalMs);
-    const seen = ok ? durationMs : Math.max(durationMs, penalty);
+    const least = Math.max(0, durationMs - climate.doubtMs);
+    const seen = ok ? within(estimate, least, durationMs) : Math.max(least, penalty);
     const step = Math.max(STEP, 1 - left);
     // The first call says all there is to know.
     if (this.#costMs === undefined || seen > estimate) this.#costMs = seen;
@@ -110,7 +114,7 @@ export class Target {
     this.#success = healed + ((ok ? 1 : 0) - healed) * Math.max(SUCCESS_STEP, ok ? 1 - left : 0);
     this.#updatedAt = now;
     this.#updatedPick = climate.picks;
-    if (ok) approachMedian(climate, durationMs);
+    if (ok) approachMedian(climate, within(climate.typicalMs, least, durationMs));
   }
 
   /** Forgets what was bad: what is readmitted begins anew. */
@@ -146,6 +150,12 @@ export class Target {
 
 /** A step towards each value, whatever its distance: as many steps up as down are the median. */
 function approachMedian(climate: Climate, durationMs: number): void {
+  if (durationMs === climate.typicalMs) return;
   if (climate.typicalMs === 0) climate.typicalMs = durationMs;
-  else climate.typicalMs *= durationMs > climate.typicalMs ? 1 + STEP : 1 - STEP;
+  else climate.typicalMs *= durationMs > climate.typicalMs ? 1 + MEDIAN_STEP : 1 - MEDIAN_STEP;
+}
+
+/** What a range says to who expects `value`: the nearest in it. */
+function within(value: number, least: number, most: number): number {
+  return Math.min(most, Math.max(least, value));
 }
