@@ -201,6 +201,29 @@ test('PostgreSQL: a busy pool is degraded, a frozen server gives its client back
   await pool.end();
 });
 
+test('PostgreSQL: a pool whose server froze looks busy, and is stuck: unhealthy until somebody gets a connection again', async () => {
+  await using server = await startPostgres();
+  const pool = new pg.Pool({ connectionString: server.url, max: 1 });
+  pool.on('error', () => {});
+  const checker = new DatabaseHealthChecker(pool, { stuckAfter: 1_000 });
+  await using health = createHealthCheckManager();
+  health.registerChecker('pool', checker, { config: { ...config, timeout: 500 } });
+  const said = async (): Promise<string | undefined> => (await health.check('pool')).code;
+  await eventually(async () => (await health.check('pool')).status === 'healthy');
+  server.pause();
+  // The work of the application waits, one behind the other.
+  const work = [1, 2, 3].map(() => pool.query('SELECT 1'));
+  await eventually(async () => (await said()) === 'POOL_BUSY');
+  await eventually(async () => (await said()) === 'POOL_STUCK');
+  expect(health.status()).toBe('unhealthy');
+  server.resume();
+  await Promise.all(work);
+  await eventually(async () => (await health.check('pool')).status === 'healthy');
+  await health.close();
+  expect(pool.listenerCount('acquire')).toBe(0);
+  await pool.end();
+});
+
 test('MariaDB: by URL and by pool, and down', async () => {
   await using server = await startMariaDb();
   const pool = mysql.createPool({ uri: server.url, connectionLimit: 1 });

@@ -1,4 +1,4 @@
-import { InvalidOptionError } from '@xiaoke/core';
+import { InvalidOptionError, type Duration } from '@xiaoke/core';
 import type { CheckResult } from '../check-result.ts';
 import type { CheckContext, HealthChecker } from '../checker.ts';
 import { isNameBefore } from './naming.ts';
@@ -15,6 +15,8 @@ export interface DatabaseCheckerOptions {
   readonly require?: 'writable' | 'readable';
   /** Seconds a standby may be behind until it is degraded. @default 30 */
   readonly maxLagSeconds?: number;
+  /** How long nobody may get a connection of a busy pg pool of yours until it is unhealthy, code `POOL_STUCK`. @default '30s' */
+  readonly stuckAfter?: Duration;
 }
 
 /** One way of looking at one kind of database. */
@@ -26,7 +28,8 @@ export interface DatabaseProbe {
 
 /**
  * Looks whether a database can do its work. From a URL it makes one connection of its own, which the deadline cuts; a pool
- * handed to it is borrowed from, and one whose connections are all lent out is `degraded`, code `POOL_BUSY`, not down.
+ * handed to it is borrowed from, and one whose connections are all lent out is `degraded`, code `POOL_BUSY`, not down,
+ * as long as somebody still gets one.
  */
 export class DatabaseHealthChecker implements HealthChecker {
   /** By default the kind of database. */

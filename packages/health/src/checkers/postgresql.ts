@@ -1,3 +1,4 @@
+import { abortable, systemClock, toMilliseconds } from '@xiaoke/core';
 import type { CheckOutcome } from '../check-result.ts';
 import type { CheckContext } from '../checker.ts';
 import type { DatabaseCheckerOptions, DatabaseProbe } from './database.ts';
@@ -20,6 +21,8 @@ export interface PostgresPoolLike {
   readonly idleCount: number;
   readonly waitingCount: number;
   readonly options: { readonly max?: number | undefined };
+  on?(event: 'acquire', listener: () => void): unknown;
+  off?(event: 'acquire', listener: () => void): unknown;
 }
 
 /** Whether `target` looks like a pg pool. */
@@ -39,11 +42,14 @@ export class PostgresProbe implements DatabaseProbe {
   readonly database = 'postgresql';
   readonly #target: string | PostgresPoolLike;
   readonly #options: DatabaseCheckerOptions;
+  readonly #stuckMs: number;
   #own: OwnClient | undefined;
+  #movement: PoolMovement | undefined;
 
   constructor(target: string | PostgresPoolLike, options: DatabaseCheckerOptions) {
     this.#target = target;
     this.#options = options;
+    this.#stuckMs = toMilliseconds(options.stuckAfter ?? '30s', 'stuckAfter', { min: 1 });
   }
 
   async check(context: CheckContext): Promise<CheckOutcome> {
@@ -59,6 +65,8 @@ export class PostgresProbe implements DatabaseProbe {
   async close(): Promise<void> {
     this.#own?.destroy();
     this.#own = undefined;
+    this.#movement?.close();
+    this.#movement = undefined;
   }
 
   async #checkOwn(url: string, { signal, phase }: CheckContext): Promise<CheckOutcome> {
@@ -70,9 +78,11 @@ export class PostgresProbe implements DatabaseProbe {
     };
     signal.addEventListener('abort', destroy, { once: true });
     try {
-      await own.connected();
+      // The deadline may have passed while the driver was loaded; nobody would cut what is begun after it.
+      signal.throwIfAborted();
+      await abortable(own.connected(), signal);
       phase('query');
-      return this.#judge(await own.client.query(QUERY));
+      return this.#judge(await abortable(own.client.query(QUERY), signal));
     } catch (error) {
       destroy();
       throw error;
@@ -84,10 +94,14 @@ export class PostgresProbe implements DatabaseProbe {
   async #checkPool(pool: PostgresPoolLike, { signal, phase }: CheckContext): Promise<CheckOutcome> {
     const { totalCount, idleCount, waitingCount } = pool;
     const observed = { total: totalCount, idle: idleCount, waiting: waitingCount };
+    const movement = (this.#movement ??= new PoolMovement(pool));
     // Queueing up behind the application's own work would only say that it is busy, a moment later.
     if (idleCount === 0 && totalCount >= (pool.options.max ?? 10) && waitingCount > 0) {
-      return { status: 'degraded', code: 'POOL_BUSY', observed };
+      return movement.stillMs() < this.#stuckMs
+        ? { status: 'degraded', code: 'POOL_BUSY', observed }
+        : { status: 'unhealthy', code: 'POOL_STUCK', observed };
     }
+    movement.stillMs();
     phase('acquire');
     const acquiring = pool.connect();
     const client = await orAbort(acquiring, signal);
@@ -139,6 +153,33 @@ export class PostgresProbe implements DatabaseProbe {
     if (lagSeconds > (this.#options.maxLagSeconds ?? 30))
       return { status: 'degraded', code: 'REPLICA_LAG', observed };
     return { status: 'healthy', observed };
+  }
+}
+
+/**
+ * Whether anybody still gets a connection of a pool. Busy is not broken, but a pool whose server froze looks busy too: all its
+ * connections are lent out or being made, and none ever comes back.
+ */
+class PoolMovement {
+  readonly #pool: PostgresPoolLike;
+  readonly #moved = (): void => void (this.#stillSince = undefined);
+  #stillSince: number | undefined;
+
+  constructor(pool: PostgresPoolLike) {
+    this.#pool = pool;
+    pool.on?.('acquire', this.#moved);
+  }
+
+  /** How long nobody has got one since it was first asked; 0 where the pool does not tell. */
+  stillMs(): number {
+    if (this.#pool.on === undefined) return 0;
+    const now = systemClock.monotonic();
+    this.#stillSince ??= now;
+    return now - this.#stillSince;
+  }
+
+  close(): void {
+    this.#pool.off?.('acquire', this.#moved);
   }
 }
 

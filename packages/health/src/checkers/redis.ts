@@ -53,6 +53,8 @@ export class RedisHealthChecker implements HealthChecker {
     const drop = (): void => this.#drop(client);
     signal.addEventListener('abort', drop, { once: true });
     try {
+      // The deadline may have passed while the driver was loaded; nobody would cut what is begun after it.
+      signal.throwIfAborted();
       if (client.status === 'wait' || client.status === 'end') await client.connect();
       phase('command');
       return connection.cluster ? await clusterHealth(client) : await this.#serverHealth(client);

@@ -19,7 +19,7 @@ import {
   type ResolvedRegistryOptions,
   type ServiceRegistryOptions,
 } from './options.ts';
-import { IMPATIENT, RedisBackend } from './redis/redis-backend.ts';
+import { impatient, RedisBackend } from './redis/redis-backend.ts';
 import { HeldRegistration, type Registration } from './registration.ts';
 import type { RegistryEvents, RegistryStats, ServiceRegistry, WatchOptions } from './registry.ts';
 import type { ServiceWatch } from './service-watch.ts';
@@ -179,12 +179,13 @@ class Registry extends IsolatedEmitter<RegistryEvents> implements ServiceRegistr
   }
 
   async #open(): Promise<RegistryBackend> {
-    const { redis, clock, namespace, logger, random } = this.#options;
+    const { redis, clock, namespace, logger, random, commandTimeoutMs } = this.#options;
+    const overrides = impatient(commandTimeoutMs);
     const backend =
       redis === undefined
         ? new MemoryBackend(clock, namespace)
         : new RedisBackend(
-            await openRedis(redis, { load: () => import('ioredis'), overrides: IMPATIENT, logger, random }),
+            await openRedis(redis, { load: () => import('ioredis'), overrides, logger, random }),
             this.#options,
           );
     await backend.start({

@@ -34,14 +34,19 @@ const scripts = {
   index: new RedisScript(indexScript.source),
 };
 
-/** A command that cannot be sent now fails now: every one of ours is asked again by its own rules. */
-export const IMPATIENT = {
+/**
+ * How a connection of the registry behaves. A command that cannot be sent now fails now: every one of ours is asked again by its
+ * own rules. One that is not answered cuts the connection: a server that froze keeps it, also while it is being made, and only
+ * a new one finds who took its place.
+ */
+export const impatient = (commandTimeoutMs: number): object => ({
   enableOfflineQueue: false,
   autoResendUnfulfilledCommands: false,
   maxRetriesPerRequest: 0,
   lazyConnect: true,
   noDelay: true,
-} as const;
+  socketTimeout: commandTimeoutMs,
+});
 
 /** How long it is remembered that an instance said goodbye, in milliseconds. */
 const GOODBYE_MS = 10 * 60_000;
@@ -63,7 +68,9 @@ export class RedisBackend implements RegistryBackend {
   constructor(connection: RedisConnection, options: RedisBackendOptions) {
     this.#connection = connection;
     // Beside a client that was handed in: a blocking command on it would hold the heartbeats up.
-    this.#client = connection.owned ? connection.client : connection.duplicate(IMPATIENT);
+    this.#client = connection.owned
+      ? connection.client
+      : connection.duplicate(impatient(options.commandTimeoutMs));
     this.#options = options;
     this.#subscriber = new RedisSubscriber(connection, {
       clock: options.clock,
