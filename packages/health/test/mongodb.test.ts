@@ -123,6 +123,7 @@ test('MongoDB: a thousand checks that time out leave no socket', async () => {
   const check = trackLeaks();
   await using health = createHealthCheckManager();
   health.registerChecker('db', new DatabaseHealthChecker(proxy.url('mongodb')), { config: { timeout: 15 } });
+  const codes = new Set<string | undefined>();
   for (let run = 0; run < 1_000;) {
     const { code } = await health.check('db');
     // Not begun: an earlier one was still being cut, or this process itself stood still.
@@ -130,10 +131,11 @@ test('MongoDB: a thousand checks that time out leave no socket', async () => {
       await new Promise((resolve) => setTimeout(resolve, 5));
     else {
       // The driver has the same deadline, and may notice it first.
-      expect(['TIMEOUT', 'CONNECT']).toContain(code);
+      codes.add(code);
       run += 1;
     }
   }
+  expect([...codes].filter((code) => code !== 'TIMEOUT' && code !== 'CONNECT')).toEqual([]);
   await health.close();
   await check(15_000);
 }, 240_000);
