@@ -159,6 +159,23 @@ test('a half-open connection is noticed by its silence and replaced', async () =
   await proxy.stop();
 });
 
+test('a server that accepts a connection and never answers is given up, and asked again until it does', async () => {
+  const proxy = await chaosProxy({ target: { host: server.host, port: server.port } });
+  proxy.blackhole(true);
+  const connection = await openRedis(proxy.url('redis'), { load });
+  const publisher = new Redis(server.url);
+  const seen: string[] = [];
+  const subscriber = new RedisSubscriber(connection, { probeEvery: 100 });
+  await expect(subscriber.subscribe('news', (message) => seen.push(message))).rejects.toThrow();
+  await proxy.heal();
+  await eventually(async () => (await publisher.publish('news', 'hello')) > 0);
+  await eventually(() => seen.includes('hello'));
+  subscriber.close();
+  await connection.close();
+  await publisher.quit();
+  await proxy.stop();
+});
+
 test('a subscription asked for while the server is away stands once it is back', async () => {
   const restarted = await startRedis();
   const connection = await openRedis(restarted.url, { load });

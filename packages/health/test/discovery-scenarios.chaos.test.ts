@@ -202,14 +202,6 @@ test('scenario 17: of real servers, one that fails fast causes few errors, one t
   const settled = await load(1_200);
   // Five errors leave it out, with what was under way then, and one probe every few seconds.
   expect(early.errors + settled.errors).toBeLessThan(0.01 * 1_500);
-  console.log(
-    JSON.stringify(balancer.stats().instances.map((i) => [i.ewmaMs, i.picks])),
-    early.errors,
-    settled.errors,
-    early.share(slow.url),
-    settled.share(slow.url),
-    took.toSorted((a, b) => a - b)[50],
-  );
   expect(settled.share(slow.url)).toBeLessThan(0.02);
   await broken.set({ broken: false });
   const mended = performance.now();

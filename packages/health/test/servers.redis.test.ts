@@ -276,6 +276,21 @@ test('RabbitMQ: a connection of yours that the broker blocks is degraded, and st
   expect((await look(new RabbitMqHealthChecker(mine))).status).toBe('unhealthy');
 }, 90_000);
 
+// The first check loads its driver, and its deadline may pass meanwhile.
+test.each([
+  ['PostgreSQL', (at: string) => new DatabaseHealthChecker(`postgres://postgres@${at}/postgres`)],
+  ['Redis', (at: string) => new RedisHealthChecker(`redis://${at}`)],
+] as const)('%s: a check whose deadline passed before it connects is over at once', async (_name, make) => {
+  await using redis = await startRedis();
+  await using proxy = await chaosProxy({ target: { host: redis.host, port: redis.port } });
+  proxy.blackhole(true);
+  const checker = make(`${proxy.host}:${proxy.port}`);
+  const context = { signal: AbortSignal.abort(new Error('too late')), timeoutMs: 500, phase: () => {} };
+  const running = new Promise((resolve) => setTimeout(resolve, 5_000, 'still running'));
+  expect(await Promise.race([checker.check(context), running])).toMatchObject({ status: 'unhealthy' });
+  await checker.close?.();
+});
+
 test.each([
   () => new DatabaseHealthChecker('oracle://user:hunter2@host/db'),
   () => new DatabaseHealthChecker({} as never),

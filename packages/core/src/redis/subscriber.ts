@@ -47,6 +47,8 @@ export class RedisSubscriber {
       enableOfflineQueue: false,
       enableReadyCheck: true,
       lazyConnect: true,
+      // A server that froze also accepts connections: without this, the first question on a new one would wait for ever.
+      socketTimeout: this.#probeEvery,
     });
     this.#client.on('ready', () => this.#background.run(() => this.#onReady(), 'subscribe again'));
     this.#client.on('message', (channel, message) => this.#deliver(String(channel), String(message)));
