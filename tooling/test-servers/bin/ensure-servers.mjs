@@ -2,7 +2,7 @@
 /**
  * Makes sure that the servers which the tests start are installed:
  *
- *     node tooling/test-servers/bin/ensure-servers.mjs [redis] [rabbitmq] [postgres] [mariadb] [prometheus] [alertmanager] [pushgateway] [chromium]
+ *     node tooling/test-servers/bin/ensure-servers.mjs [redis] [rabbitmq] [postgres] [mariadb] [prometheus] [alertmanager] [pushgateway] [chromium] [faketime]
  *
  * Without names it checks all. What is missing is installed by apt-get when that is allowed (root, or sudo
  * without a password); else it prints what to install and exits with 1. It needs nothing but Node, so that
@@ -48,6 +48,8 @@ const SERVERS = {
   alertmanager: { packages: ['prometheus-alertmanager'], binaries: ['prometheus-alertmanager'] },
   pushgateway: { packages: ['prometheus-pushgateway'], binaries: ['prometheus-pushgateway'] },
   chromium: { packages: ['chromium'], binaries: ['chromium'] },
+  // No server, but what gives one a clock that can be set.
+  faketime: { packages: ['faketime'], binaries: ['faketime'] },
 };
 
 const SYSTEM_DIRECTORIES = ['/usr/sbin', '/sbin', '/usr/local/sbin', '/usr/local/bin', '/usr/bin', '/bin'];

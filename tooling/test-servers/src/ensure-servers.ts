@@ -11,7 +11,8 @@ export type ServerName =
   | 'prometheus'
   | 'alertmanager'
   | 'pushgateway'
-  | 'chromium';
+  | 'chromium'
+  | 'faketime';
 
 /**
  * Makes sure that these servers, or all, are installed, and installs what is missing where that is allowed.

@@ -36,6 +36,7 @@ export {
   type MonitoringServer,
 } from './prometheus/prometheus-server.ts';
 export { chromiumPath } from './chromium.ts';
+export { settableClock, type SettableClock } from './settable-clock.ts';
 export { ensureServers, type ServerName } from './ensure-servers.ts';
 export { chaosProxy, type ChaosProxy, type ChaosProxyOptions, type Latency } from './proxy/chaos-proxy.ts';
 export type { Exchange } from './proxy/proxied-connection.ts';

@@ -16,6 +16,8 @@ export interface RedisOptions {
   readonly args?: readonly string[];
   /** A fixed port. @default a free one */
   readonly port?: number;
+  /** Added to the environment of the tests, such as that of a `settableClock()`. */
+  readonly env?: NodeJS.ProcessEnv;
 }
 
 /** A private Redis server. */
@@ -43,6 +45,7 @@ export async function startRedis(options: RedisOptions = {}): Promise<RedisServe
     plan: ({ port, directory }) => ({
       command: findBinary('redis-server', 'redis'),
       args: redisArguments(port, directory, options),
+      ...(options.env && { env: options.env }),
       // A stranger on this port would answer PING just as well.
       isReady: async ({ pid }) => {
         const facts = await redisCli(port, ['INFO']);
