@@ -27,7 +27,7 @@ afterAll(async () => {
 const writerOf = async (number: number): Promise<string | undefined> =>
   (await accounts.findOne({ number }))?.writer;
 
-test('scenario 3: MongoDB refuses 100 of 100 stale writers, which without the fence would all have written', async () => {
+test('MongoDB refuses 100 of 100 stale writers, which without the fence would all have written', async () => {
   await accounts.insertOne({ number: 1 });
   const fence = mongoFence(accounts);
   for (let round = 1; round <= 100; round += 1) {
