@@ -10,6 +10,7 @@ import {
   LockUnavailableError,
 } from './errors.ts';
 import { HeldLock } from './held-lock.ts';
+import { levelTokens } from './level-tokens.ts';
 import { LockType, type HeldType } from './lock-type.ts';
 import type { ResolvedConfig } from './options.ts';
 import type { Part } from './part.ts';
@@ -141,24 +142,13 @@ export class Acquisition extends Attempt implements TimelineEntry, WaitUser {
         parts.push(part);
         this.held = [...this.held, part];
       }
-      await this.#levelTokens(parts);
+      await levelTokens(this.engine, parts);
     } catch (error) {
       await releaseAll(parts);
       this.onFailed(error);
       return;
     }
     this.#onParts(parts);
-  }
-
-  /** One token for several keys: larger than every earlier one of each, and every later one shall be larger. */
-  async #levelTokens(parts: readonly Part[]): Promise<void> {
-    const { backend, bounded } = this.engine;
-    for (const part of parts) part.hold.sealed = true;
-    if (backend.tokensAreGlobal) return;
-    const largest = Math.max(...parts.map((part) => part.token));
-    await Promise.all(
-      parts.map(({ resource }) => bounded.run(() => backend.raise(resource, largest), 'raising of a token')),
-    );
   }
 
   #wait(key: string, user: WaitUser): void {

@@ -2,6 +2,7 @@ import { toMilliseconds, type Duration } from '@xiaoke/core';
 import type { LockEngine } from './engine.ts';
 import { DeadlockError, LockLostError, UnsupportedError, type LostReason } from './errors.ts';
 import type { Lock } from './lock.ts';
+import { levelTokens } from './level-tokens.ts';
 import { LockType, type HeldType } from './lock-type.ts';
 import { MIN_TTL, type LockConfig, type ResolvedConfig } from './options.ts';
 import type { Part, PartUser } from './part.ts';
@@ -9,7 +10,7 @@ import { NestedPart } from './reentry.ts';
 import { runInFrame, type Frame } from './scope.ts';
 import { Solo } from './solo.ts';
 import { Turn } from './turn.ts';
-import { upgradeHold } from './upgrade.ts';
+import { upgradeHold, upgradeWait } from './upgrade.ts';
 
 /** What a lock is made from. */
 export interface HeldLockParts {
@@ -117,9 +118,27 @@ export class HeldLock implements Lock, PartUser {
     this.assertHeld();
     if (this.#type === 'permits') throw new UnsupportedError('Permits of a semaphore cannot be upgraded');
     if (this.#type !== LockType.SHARED) return;
-    for (const part of this.parts) {
-      if (!(part instanceof Solo)) throw this.#selfDeadlock(part);
-      await upgradeHold(this.engine, part, this.#config, { config, held: this.#heldParts() });
+    const readers = this.parts.map((part) => {
+      if (part instanceof Solo) return part;
+      throw this.#selfDeadlock(part);
+    });
+    const writers: Part[] = [];
+    const { clock } = this.engine;
+    const wait = upgradeWait(this.engine, this.#config, config.wait);
+    const end = clock.monotonic() + wait;
+    try {
+      for (const part of readers) {
+        // What is left of it for all keys together; a single try of each stays one.
+        const left = wait === 0 ? 0 : Math.max(1, end - clock.monotonic());
+        const terms = { wait: left, signal: config.signal, held: this.#heldParts() };
+        await upgradeHold(this.engine, part, this.#config, terms);
+        writers.push(part);
+      }
+      if (writers.length > 1) await levelTokens(this.engine, writers);
+    } catch (error) {
+      // All keys or none: where it had been decided already, others may read again.
+      await Promise.allSettled(writers.map((part) => this.#downgrade(part)));
+      throw error;
     }
     this.#become(LockType.EXCLUSIVE);
     this.fencingToken = largestToken(this.parts);

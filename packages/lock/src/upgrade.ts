@@ -9,8 +9,17 @@ import type { Solo } from './solo.ts';
 
 /** How an upgrade waits, and what its caller holds meanwhile. */
 export interface UpgradeTerms {
-  readonly config: Pick<LockConfig, 'wait' | 'signal'>;
+  /** In milliseconds; 0 tries once. */
+  readonly wait: number;
+  readonly signal: AbortSignal | undefined;
   readonly held: Part[];
+}
+
+/** How long the upgrade of a lock that was taken by the terms of `base` may wait, in milliseconds. */
+export function upgradeWait(engine: LockEngine, base: ResolvedConfig, wait: LockConfig['wait']): number {
+  if (wait !== undefined) return toMilliseconds(wait, 'wait', { max: Infinity });
+  // What was taken by a single try is not to be upgraded by one.
+  return base.wait > 0 ? base.wait : engine.options.defaults.wait;
 }
 
 /**
@@ -21,12 +30,8 @@ export async function upgradeHold(
   engine: LockEngine,
   part: Solo,
   base: ResolvedConfig,
-  { config, held }: UpgradeTerms,
+  { wait, signal, held }: UpgradeTerms,
 ): Promise<void> {
-  // What was taken by a single try is not to be upgraded by one.
-  const usual = base.wait > 0 ? base.wait : engine.options.defaults.wait;
-  const wait = config.wait === undefined ? usual : toMilliseconds(config.wait, 'wait', { max: Infinity });
-  const { signal } = config;
   const keys = [part.resource.key];
   if (signal?.aborted) throw new LockAbortedError(keys, signal.reason);
   const request: HoldRequest = { ...part.hold.request, mode: 'exclusive', lease: part.hold.ttl };

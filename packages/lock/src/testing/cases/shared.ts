@@ -108,6 +108,31 @@ export const sharedCases: readonly ConformanceCase[] = [
     },
   },
   {
+    name: 'an upgrade of several keys is all or none, with one token larger than all before',
+    async run({ manager }) {
+      const [here, there] = [await manager(), await manager()];
+      const lock = await here.acquireLock(['a', 'b'], SHARED);
+      const other = await there.acquireLock('b', SHARED);
+      assert.ok((await failure(lock.upgrade({ wait: 100 }))) instanceof LockTimeoutError);
+      assert.equal(lock.type, 'shared');
+      lock.assertHeld();
+      const reader = await there.tryAcquireLock('a', SHARED, { wait: 2_000 });
+      assert.ok(reader !== undefined, 'the first key stayed exclusive');
+      await reader.release();
+      await other.release();
+      await lock.upgrade({ wait: 2_000 });
+      assert.equal(lock.type, 'exclusive');
+      assert.ok(lock.fencingToken > Math.max(other.fencingToken, reader.fencingToken));
+      assert.equal(await there.tryAcquireLock('a', SHARED), undefined);
+      assert.equal(await lock.release(), true);
+      for (const key of lock.keys) {
+        const later = await there.acquireLock(key, { wait: 2_000 });
+        assert.ok(later.fencingToken > lock.fencingToken, `a later token of ${key} is not larger`);
+        await later.release();
+      }
+    },
+  },
+  {
     name: 'what was taken by a single try can be upgraded, and an upgrade that does not wait tries once',
     async run({ manager }) {
       const [here, there] = [await manager(), await manager()];
