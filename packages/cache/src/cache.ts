@@ -85,7 +85,7 @@ export class Cache<V> implements CacheManager<V> {
   get(key: string): Promise<V | undefined> {
     const spot = this.#find(key);
     if (spot !== undefined && this.#isFresh(spot)) return this.#hit(spot, key);
-    return this.#get(key);
+    return this.#get(key, spot !== undefined);
   }
 
   getOrSet(key: string, loader: Loader<V>, options?: LoadOptions): Promise<V> {
@@ -232,10 +232,11 @@ export class Cache<V> implements CacheManager<V> {
     return stored.value as V;
   }
 
-  #get(key: string): Promise<V | undefined> {
+  #get(key: string, known: boolean): Promise<V | undefined> {
     return new Promise((resolve) => {
       const place = this.#place(key);
-      const served = this.#bulk.serve(place, undefined, true);
+      const served = known ? this.#bulk.serve(place, undefined, true) : undefined;
+      if (!known) this.#engine.tally.memoryMisses += 1;
       if (served !== undefined) {
         resolve(served.value as V);
         return;

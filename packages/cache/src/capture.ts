@@ -10,6 +10,11 @@ export interface Place {
 }
 
 const NO_TAGS: readonly Counter[] = Object.freeze([]);
+// More keys than this that changed while something was on its way are not remembered one by one.
+const MAX_CHANGED = 10_000;
+// Moments before all others.
+const BROKEN = -1;
+const CLOSED = -2;
 
 /**
  * The state of the world when a value began to be fetched. The value may be kept only while {@link Capture.intact}: a
@@ -18,65 +23,80 @@ const NO_TAGS: readonly Counter[] = Object.freeze([]);
 export class Capture {
   readonly place: Place;
   readonly tags: readonly Counter[];
+  /** When it was taken; for {@link Captures} alone. */
+  moment: number;
   readonly validity: Validity;
   readonly tagsSeen: number;
-  /** Another capture of the same key; for {@link Captures} alone. */
-  next: Capture | undefined = undefined;
-  #broken = false;
+  readonly #all: Captures;
 
-  constructor(place: Place, tags: readonly Counter[] = NO_TAGS) {
+  // max-params: one for each value that is read, where an object for them would be made in vain
+  constructor(all: Captures, place: Place, tags: readonly Counter[], moment: number) {
+    this.#all = all;
     this.place = place;
     this.tags = tags;
+    this.moment = moment;
     this.validity = place.scope.validity;
     this.tagsSeen = seenSum(tags);
   }
 
-  /** The key itself was deleted or overwritten. */
+  /** The key itself counts as deleted or overwritten, and the value as overtaken. */
   break(): void {
-    this.#broken = true;
+    this.moment = Math.min(this.moment, BROKEN);
   }
 
   get intact(): boolean {
     return (
-      !this.#broken &&
       this.validity === this.place.scope.validity &&
-      (this.tags.length === 0 || seenSum(this.tags) === this.tagsSeen)
+      (this.tags.length === 0 || seenSum(this.tags) === this.tagsSeen) &&
+      !this.#all.changedSince(this.place.full, this.moment)
     );
+  }
+
+  /** The same with other tags, which count from now on. */
+  withTags(tags: readonly Counter[]): Capture {
+    return new Capture(this.#all, this.place, tags, this.moment);
   }
 }
 
-/** The captures of everything that is on its way into the first tier, by key. */
+/**
+ * The captures of everything that is on its way into the first tier. They are many and changes are few, so what is kept are the
+ * keys that changed while anything was on its way; reading costs no entry of a map.
+ */
 export class Captures {
-  // A chain for each key, which nearly always has one link.
-  readonly #open = new Map<string, Capture>();
+  readonly #changed = new Map<string, number>();
+  #open = 0;
+  // Grows with every change; a capture is older than the changes with a higher number.
+  #moment = 0;
+  #allChanged = 0;
 
-  get size(): number {
-    return this.#open.size;
+  open(place: Place, tags: readonly Counter[] = NO_TAGS): Capture {
+    this.#open += 1;
+    return new Capture(this, place, tags, this.#moment);
   }
 
-  open(place: Place, tags?: readonly Counter[]): Capture {
-    const capture = new Capture(place, tags);
-    capture.next = this.#open.get(place.full);
-    this.#open.set(place.full, capture);
-    return capture;
-  }
-
+  /** Has to be called for each that was opened. */
   close(capture: Capture): void {
-    const { full } = capture.place;
-    const first = this.#open.get(full);
-    if (first === capture) {
-      if (capture.next === undefined) this.#open.delete(full);
-      else this.#open.set(full, capture.next);
-      return;
-    }
-    for (let before = first; before !== undefined; before = before.next) {
-      if (before.next === capture) before.next = capture.next;
-    }
+    if (capture.moment === CLOSED) return;
+    capture.moment = CLOSED;
+    this.#open -= 1;
+    if (this.#open === 0 && this.#changed.size > 0) this.#changed.clear();
   }
 
   /** The key was deleted or overwritten: what is on its way, apart from `mine`, must not be kept. */
   break(full: string, mine?: Capture): void {
-    for (let capture = this.#open.get(full); capture !== undefined; capture = capture.next)
-      if (capture !== mine) capture.break();
+    if (this.#open === 0) return;
+    const whole = mine !== undefined && !this.changedSince(full, mine.moment);
+    this.#moment += 1;
+    if (this.#changed.size >= MAX_CHANGED) {
+      this.#changed.clear();
+      this.#allChanged = this.#moment;
+    }
+    this.#changed.set(full, this.#moment);
+    if (whole) mine.moment = this.#moment;
+  }
+
+  changedSince(full: string, moment: number): boolean {
+    if (this.#allChanged > moment) return true;
+    return this.#changed.size > 0 && (this.#changed.get(full) ?? 0) > moment;
   }
 }

@@ -1,5 +1,5 @@
 import { Background, IsolatedEmitter, noopMetrics, type CloseOptions } from '@xiaoke/core';
-import { Capture, Captures, type Place } from './capture.ts';
+import { Captures, type Capture, type Place } from './capture.ts';
 import { CoarseTime } from './coarse-time.ts';
 import { CounterRegistry, type Counter } from './counters.ts';
 import { CacheError } from './errors.ts';
@@ -10,7 +10,7 @@ import type { Lifetime } from './lifetime.ts';
 import { CacheMetrics, type Filling } from './metrics.ts';
 import type { ResolvedCacheOptions } from './options.ts';
 import { Scope } from './scope.ts';
-import type { Found, SecondTier, SecondTierListener } from './second-tier.ts';
+import type { Found, Receiver, SecondTier, SecondTierListener } from './second-tier.ts';
 import { statsOf, Tally, type CacheStats } from './stats.ts';
 
 /** Makes the second tier of a cache, if it has one. */
@@ -85,34 +85,17 @@ export class Engine {
     return tags.map((tag) => this.counters.tag(tag));
   }
 
-  /**
-   * The fresh value of the place from the second tier, kept in the first. It calls back: this is the way of every read that
-   * goes to Redis, and a promise for each of its steps would cost as much as the rest.
-   */
+  /** The fresh value of the place from the second tier, kept in the first. `receive` must not throw. */
   fetch(place: Place, receive: (found: Found | undefined) => void): void {
-    const { second } = this;
-    if (second === undefined) {
-      receive(undefined);
-      return;
-    }
-    const capture = this.captures.open(place);
-    second.read(place, (found) => {
-      const fresh = found !== undefined && found.freshFor > 0;
-      if (fresh) {
-        this.tally.redisHits += 1;
-        this.hit(place.key, 'redis', false);
-        this.adopt(capture, found);
-      } else this.tally.redisMisses += 1;
-      this.captures.close(capture);
-      receive(fresh ? found : undefined);
-    });
+    if (this.second === undefined) receive(undefined);
+    else this.second.read(place, new Fetch(this, this.captures.open(place), receive));
   }
 
   /** What the second tier has, fresh or not. */
   look(place: Place): Promise<Found | undefined> {
     return new Promise((resolve) => {
       if (this.second === undefined) resolve(undefined);
-      else this.second.read(place, resolve);
+      else this.second.read(place, { receive: resolve });
     });
   }
 
@@ -123,7 +106,7 @@ export class Engine {
   adopt(capture: Capture, found: Found, lifetime: Lifetime = this.options.lifetime): void {
     if (!capture.intact) return;
     // The tags came with the value: it counts from the moment they were compared with their versions, which is now.
-    const kept = found.tags.length === 0 ? capture : new Capture(capture.place, found.tags);
+    const kept = found.tags.length === 0 ? capture : capture.withTags(found.tags);
     const { freshFor, loadMs, idleTtl } = found;
     const own = idleTtl === lifetime.idleTtl ? lifetime : { ...lifetime, idleTtl };
     this.keep(kept, found.value, { freshFor, lifetime: own, loadMs });
@@ -244,5 +227,30 @@ export class Engine {
       else this.events.emit('invalidate', { tags: [], namespace: id.slice(1), origin: 'remote' });
     }
     if (tags.length > 0) this.events.emit('invalidate', { tags, origin: 'remote' });
+  }
+}
+
+/** A read on its way to the second tier and back. A promise for each of its steps would cost as much as the rest. */
+class Fetch implements Receiver {
+  readonly #engine: Engine;
+  readonly #capture: Capture;
+  readonly #answer: (found: Found | undefined) => void;
+
+  constructor(engine: Engine, capture: Capture, answer: (found: Found | undefined) => void) {
+    this.#engine = engine;
+    this.#capture = capture;
+    this.#answer = answer;
+  }
+
+  receive(found: Found | undefined): void {
+    const { tally, captures } = this.#engine;
+    const fresh = found !== undefined && found.freshFor > 0;
+    if (fresh) {
+      tally.redisHits += 1;
+      this.#engine.hit(this.#capture.place.key, 'redis', false);
+      this.#engine.adopt(this.#capture, found);
+    } else tally.redisMisses += 1;
+    captures.close(this.#capture);
+    this.#answer(fresh ? found : undefined);
   }
 }

@@ -18,6 +18,12 @@ export interface Found {
   readonly source: Uint8Array;
 }
 
+/** Who asked for a value. An object with a method and no closure: this is the way of every read that leaves the process. */
+export interface Receiver {
+  /** Undefined when there is nothing. Must not throw. */
+  receive(found: Found | undefined): void;
+}
+
 /** A value to be written. */
 export interface Draft {
   readonly place: Place;
@@ -84,8 +90,8 @@ export interface SecondTier {
   /** @throws CacheError `SERIALIZATION`, before anything is written */
   serialize(value: unknown): Serialized;
   ready(timeout: number): Promise<boolean>;
-  /** Reads in the same turn of the event loop share one round trip. `receive` must not throw. */
-  read(place: Place, receive: (found: Found | undefined) => void): void;
+  /** Reads in the same turn of the event loop share one round trip. */
+  read(place: Place, receiver: Receiver): void;
   /** One attempt. */
   claim(request: ClaimRequest): Promise<Claim>;
   write(drafts: readonly Draft[]): Promise<readonly WriteOutcome[]>;

@@ -30,7 +30,9 @@ async function stored(namespace: string, key: string): Promise<NewRecord & { byt
   const bytes = await raw.getBuffer(entryKey(namespace, key));
   const record = decodeRecord(bytes ?? Buffer.alloc(0), key);
   if (typeof record === 'string') throw new Error(record);
-  return { ...record, bytes: record.source.subarray(record.from) };
+  const { format, codec, rawLength, writtenAt, freshFor, loadMs, idleTtl, generation, tags } = record;
+  const head = { format, codec, rawLength, writtenAt, freshFor, loadMs, idleTtl, generation, tags };
+  return { ...head, key, bytes: record.source.subarray(record.from, record.to) };
 }
 
 describe('bytes that are not what they should be are a miss, are counted, and hurt nobody', () => {
@@ -66,7 +68,6 @@ describe('bytes that are not what they should be are a miss, are counted, and hu
       flipped[bit >> 3] = (flipped[bit >> 3] ?? 0) ^ (1 << (bit & 7));
       await raw.set(entryKey(namespace, 'k'), flipped);
       const seen = await b.get('k');
-      // Format and codec come before the checksum; a changed one cannot be decoded either.
       expect(seen, `bit ${bit}`).toBeUndefined();
     }
   });

@@ -22,80 +22,118 @@ export interface NewRecord extends Serialized {
   readonly key: string;
 }
 
-/** A value as it was stored. Its bytes are those of `source` from `from` on: a slice for each value read is not for free. */
-export interface StoredRecord extends Omit<NewRecord, 'bytes'> {
-  readonly source: Buffer;
-  readonly from: number;
-}
-
-// 0 magic, 1 version, 2 format, 3 codec, 4 crc32 of the rest, 8 writtenAt, 14 freshFor, 20 generation, 28 loadMs, 32 rawLength,
-// 36 key length, 38 number of tags, 39 idleTtl, 45 key, tags (length, text, version), bytes. Big endian. lease.lua knows 4 to 13.
+// 0 magic, 1 version, 2 format, 3 codec, 4 writtenAt, 10 freshFor, 16 generation, 24 loadMs, 28 rawLength, 32 key length,
+// 34 number of tags, 35 idleTtl, 41 key, tags (length, text, version), bytes, CRC-32 of all of it. Big endian, apart from the
+// checksum. lease.lua knows where the stamp is.
 const MAGIC = 0x58;
-const VERSION = 1;
-const CHECKED_FROM = 8;
-const HEAD = 45;
+const VERSION = 2;
+const HEAD = 41;
+const CHECK = 4;
 const FOREVER = 2 ** 48 - 1;
 const MAX_U32 = 2 ** 32 - 1;
+// The CRC-32 of anything that ends with its own CRC-32, so that checking needs no window on the bytes before it.
+const WHOLE = 0x2144df1c;
+
+const NO_TAGS: readonly TagVersion[] = Object.freeze([]);
+
+/** A value as it was stored: a view of the bytes, since most of what they say is of no interest to most reads. */
+export class StoredRecord {
+  readonly source: Buffer;
+  /** Where in `source` the value's own bytes lie. A slice for each value read is not for free. */
+  readonly from: number;
+  readonly tags: readonly TagVersion[];
+
+  constructor(source: Buffer, from: number, tags: readonly TagVersion[]) {
+    this.source = source;
+    this.from = from;
+    this.tags = tags;
+  }
+
+  get to(): number {
+    return this.source.length - CHECK;
+  }
+
+  get format(): number {
+    return this.source[2] ?? 0;
+  }
+
+  get codec(): number {
+    return this.source[3] ?? 0;
+  }
+
+  get writtenAt(): number {
+    return this.source.readUIntBE(4, 6);
+  }
+
+  get freshFor(): number {
+    const freshFor = this.source.readUIntBE(10, 6);
+    return freshFor === FOREVER ? Infinity : freshFor;
+  }
+
+  get generation(): number {
+    return this.source.readDoubleBE(16);
+  }
+
+  get loadMs(): number {
+    return this.source.readUInt32BE(24);
+  }
+
+  get rawLength(): number {
+    return this.source.readUInt32BE(28);
+  }
+
+  get idleTtl(): number {
+    return this.source.readUIntBE(35, 6);
+  }
+}
 
 export function encodeRecord(record: NewRecord): Buffer {
   const key = Buffer.from(record.key);
   const tags = record.tags.map(([tag]) => Buffer.from(tag));
   const tagBytes = tags.reduce((sum, tag) => sum + tag.length + 9, 0);
-  const head = Buffer.allocUnsafe(HEAD + key.length + tagBytes);
-  head[0] = MAGIC;
-  head[1] = VERSION;
-  head[2] = record.format;
-  head[3] = record.codec;
-  head.writeUIntBE(clamp(record.writtenAt, FOREVER), 8, 6);
-  head.writeUIntBE(clamp(record.freshFor, FOREVER), 14, 6);
-  head.writeDoubleBE(record.generation, 20);
-  head.writeUInt32BE(clamp(record.loadMs, MAX_U32), 28);
-  head.writeUInt32BE(record.rawLength, 32);
-  head.writeUInt16BE(key.length, 36);
-  head[38] = tags.length;
-  head.writeUIntBE(clamp(record.idleTtl, FOREVER), 39, 6);
-  let at = HEAD + key.copy(head, HEAD);
+  const end = HEAD + key.length + tagBytes + record.bytes.length;
+  const made = Buffer.allocUnsafe(end + CHECK);
+  made[0] = MAGIC;
+  made[1] = VERSION;
+  made[2] = record.format;
+  made[3] = record.codec;
+  made.writeUIntBE(clamp(record.writtenAt, FOREVER), 4, 6);
+  made.writeUIntBE(clamp(record.freshFor, FOREVER), 10, 6);
+  made.writeDoubleBE(record.generation, 16);
+  made.writeUInt32BE(clamp(record.loadMs, MAX_U32), 24);
+  made.writeUInt32BE(record.rawLength, 28);
+  made.writeUInt16BE(key.length, 32);
+  made[34] = tags.length;
+  made.writeUIntBE(clamp(record.idleTtl, FOREVER), 35, 6);
+  let at = HEAD + key.copy(made, HEAD);
   tags.forEach((tag, i) => {
-    head[at] = tag.length;
-    tag.copy(head, at + 1);
-    head.writeDoubleBE(record.tags[i]?.[1] ?? 0, at + 1 + tag.length);
+    made[at] = tag.length;
+    tag.copy(made, at + 1);
+    made.writeDoubleBE(record.tags[i]?.[1] ?? 0, at + 1 + tag.length);
     at += tag.length + 9;
   });
-  head.writeUInt32BE(crc32(record.bytes, crc32(head.subarray(CHECKED_FROM))), 4);
-  return Buffer.concat([head, record.bytes]);
+  record.bytes.copy(made, at);
+  made.writeUInt32LE(crc32(made.subarray(0, end)), end);
+  return made;
 }
 
 /** The record, or what is wrong with it. `key` is the key it was asked for by. */
 export function decodeRecord(bytes: Buffer, key: string): StoredRecord | string {
-  if (bytes.length < HEAD || bytes[0] !== MAGIC) return 'foreign';
+  if (bytes.length < HEAD + CHECK || bytes[0] !== MAGIC) return 'foreign';
   if (bytes[1] !== VERSION) return 'version';
-  if (crc32(bytes.subarray(CHECKED_FROM)) !== bytes.readUInt32BE(4)) return 'checksum';
-  const keyEnd = HEAD + bytes.readUInt16BE(36);
+  if (crc32(bytes) !== WHOLE) return 'checksum';
+  const keyEnd = HEAD + bytes.readUInt16BE(32);
   if (!holds(bytes, keyEnd, key)) return 'key';
+  if (bytes[34] === 0) return new StoredRecord(bytes, keyEnd, NO_TAGS);
   const tags: TagVersion[] = [];
   const at = readTags(bytes, keyEnd, tags);
-  if (at > bytes.length) return 'length';
-  const freshFor = bytes.readUIntBE(14, 6);
-  return {
-    key,
-    tags,
-    format: bytes[2] ?? 0,
-    codec: bytes[3] ?? 0,
-    writtenAt: bytes.readUIntBE(8, 6),
-    freshFor: freshFor === FOREVER ? Infinity : freshFor,
-    generation: bytes.readDoubleBE(20),
-    loadMs: bytes.readUInt32BE(28),
-    idleTtl: bytes.readUIntBE(39, 6),
-    rawLength: bytes.readUInt32BE(32),
-    source: bytes,
-    from: at,
-  };
+  return at > bytes.length - CHECK ? 'length' : new StoredRecord(bytes, at, tags);
 }
 
 /** Where the tags end; beyond the end of the bytes when they do not fit. */
 function readTags(bytes: Buffer, from: number, tags: TagVersion[]): number {
   let at = from;
-  for (let left = bytes[38] ?? 0; left > 0; left -= 1) {
+  for (let left = bytes[34] ?? 0; left > 0; left -= 1) {
     const end = at + 1 + (bytes[at] ?? 0);
     if (end + 8 > bytes.length) return Infinity;
     tags.push([bytes.toString('utf8', at + 1, end), bytes.readDoubleBE(end)]);
@@ -115,9 +153,10 @@ function holds(bytes: Buffer, end: number, key: string): boolean {
   return true;
 }
 
-/** What tells one writing of a key from another: its checksum and time. */
+/** What tells one writing of a key from another: its time and checksum. */
 export function stampOf(bytes: Uint8Array): string {
-  return Buffer.from(bytes.subarray(4, 14)).toString('latin1');
+  const all = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  return all.toString('latin1', 4, 10) + all.toString('latin1', all.length - CHECK);
 }
 
 function clamp(value: number, max: number): number {

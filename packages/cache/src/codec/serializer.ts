@@ -26,6 +26,8 @@ const BYTES = 2;
 const JSON_ID = 3;
 const V8_ID = 4;
 const CUSTOM_ID = 5;
+// Added to the number of a format whose text has only ASCII letters: that is read back in half the time.
+const ASCII = 0x10;
 
 /** Bytes and the number of the format they are in. */
 export interface Serialized {
@@ -35,14 +37,16 @@ export interface Serialized {
 
 const json: Serializer = {
   id: JSON_ID,
-  serialize: (value) => {
-    const text: unknown = JSON.stringify(value);
-    // A function or a symbol has no JSON form at all, and stringify says so by giving nothing.
-    if (typeof text !== 'string') throw new TypeError(`a ${typeof value} has no JSON form`);
-    return Buffer.from(text);
-  },
+  serialize: (value) => Buffer.from(jsonOf(value)),
   deserialize: (bytes) => parseJson(asBuffer(bytes).toString()),
 };
+
+function jsonOf(value: unknown): string {
+  const text: unknown = JSON.stringify(value);
+  // A function or a symbol has no JSON form at all, and stringify says so by giving nothing.
+  if (typeof text !== 'string') throw new TypeError(`a ${typeof value} has no JSON form`);
+  return text;
+}
 
 const v8: Serializer = { id: V8_ID, serialize, deserialize };
 
@@ -70,9 +74,10 @@ export function resolveSerializer(option: SerializerOption = 'json'): Serializer
 
 /** @throws {@link CacheError} `SERIALIZATION` when the serializer refuses the value */
 export function toBytes(serializer: Serializer, value: unknown): Serialized {
-  if (typeof value === 'string') return { format: TEXT, bytes: Buffer.from(value) };
+  if (typeof value === 'string') return ofText(TEXT, value);
   if (value instanceof Uint8Array) return { format: BYTES, bytes: asBuffer(value) };
   try {
+    if (serializer.id === JSON_ID) return ofText(JSON_ID, jsonOf(value));
     const bytes: unknown = serializer.serialize(value);
     if (!(bytes instanceof Uint8Array)) throw new TypeError('the serializer gave no bytes');
     return { format: serializer.id, bytes: asBuffer(bytes) };
@@ -85,12 +90,27 @@ function asBuffer(bytes: Uint8Array): Buffer {
   return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
-/** The value of the bytes from `from` on. Throws whatever is wrong with them. */
-export function fromBytes(serializer: Serializer, format: number, bytes: Buffer, from: number): unknown {
-  if (format === TEXT) return bytes.toString('utf8', from);
+function ofText(id: number, text: string): Serialized {
+  const bytes = Buffer.from(text);
+  return { format: bytes.length === text.length ? id + ASCII : id, bytes };
+}
+
+/** Where the bytes of a value lie, and in which format. */
+export interface Span {
+  readonly format: number;
+  readonly source: Buffer;
+  readonly from: number;
+  readonly to: number;
+}
+
+/** The value of the bytes. Throws whatever is wrong with them. */
+export function fromBytes(serializer: Serializer, { format, source, from, to }: Span): unknown {
+  const encoding = (format & ASCII) === 0 ? 'utf8' : 'latin1';
+  const kind = format & ~ASCII;
+  if (kind === TEXT) return source.toString(encoding, from, to);
   // A copy, since the bytes are a window on a larger reply that would be kept alive.
-  if (format === BYTES) return Buffer.from(bytes.subarray(from));
-  if (format !== serializer.id) throw new TypeError(`written by another serializer (${format})`);
-  if (format === JSON_ID) return parseJson(bytes.toString('utf8', from));
-  return serializer.deserialize(bytes.subarray(from));
+  if (kind === BYTES) return Buffer.from(source.subarray(from, to));
+  if (kind !== serializer.id) throw new TypeError(`written by another serializer (${kind})`);
+  if (kind === JSON_ID) return parseJson(source.toString(encoding, from, to));
+  return serializer.deserialize(source.subarray(from, to));
 }

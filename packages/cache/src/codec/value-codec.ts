@@ -1,6 +1,6 @@
 import { codecById, compress, expand, type Compression } from './compression.ts';
 import type { NewRecord, StoredRecord } from './record.ts';
-import { fromBytes, toBytes, type Serialized, type Serializer } from './serializer.ts';
+import { fromBytes, toBytes, type Serialized, type Serializer, type Span } from './serializer.ts';
 
 /** How values are packed. */
 export interface ValueCodecOptions {
@@ -14,7 +14,7 @@ export interface ValueCodecOptions {
 /** The payload of a record to be written. */
 export type Packed = Pick<NewRecord, 'format' | 'codec' | 'rawLength' | 'bytes'>;
 
-type Payload = Pick<StoredRecord, 'format' | 'codec' | 'rawLength' | 'source' | 'from'>;
+type Payload = Pick<StoredRecord, 'format' | 'codec' | 'rawLength' | 'source' | 'from' | 'to'>;
 
 // An absent value: the answer of a loader that found nothing.
 const ABSENT: Serialized = { format: 0, bytes: Buffer.alloc(0) };
@@ -43,20 +43,21 @@ export class ValueCodec {
   }
 
   /** The value, or a promise of it when there is much to expand. Throws or rejects when the payload is no good. */
-  unpack({ format, codec, rawLength, source, from }: Payload): unknown {
+  unpack(payload: Payload): unknown {
+    const { format, codec, rawLength } = payload;
     if (rawLength > this.#options.maxValueBytes) throw new RangeError('larger than maxValueBytes');
     if (format === ABSENT.format) return undefined;
-    if (codec === 0) return this.#restore(format, source, from, rawLength);
+    if (codec === 0) return this.#restore(payload, rawLength);
     const algorithm = codecById(codec);
     if (algorithm === undefined) throw new TypeError(`unknown compression ${codec}`);
-    const expanded = expand(algorithm, source.subarray(from), rawLength);
-    if (Buffer.isBuffer(expanded)) return this.#restore(format, expanded, 0, rawLength);
-    return expanded.then((raw) => this.#restore(format, raw, 0, rawLength));
+    const expanded = expand(algorithm, payload.source.subarray(payload.from, payload.to), rawLength);
+    const restore = (source: Buffer): unknown =>
+      this.#restore({ format, source, from: 0, to: source.length }, rawLength);
+    return Buffer.isBuffer(expanded) ? restore(expanded) : expanded.then(restore);
   }
 
-  // max-params: on the way of every read, where an object for them would be made in vain
-  #restore(format: number, raw: Buffer, from: number, length: number): unknown {
-    if (raw.length - from !== length) throw new RangeError('the length is not the stored one');
-    return fromBytes(this.#options.serializer, format, raw, from);
+  #restore(span: Span, length: number): unknown {
+    if (span.to - span.from !== length) throw new RangeError('the length is not the stored one');
+    return fromBytes(this.#options.serializer, span);
   }
 }

@@ -17,6 +17,9 @@ export class RedisKeys {
   readonly sequence: string;
   readonly channel: string;
   readonly #prefix: string;
+  // The path of the last key, and what stands before the keys of that path: every read asks, and nearly always for the same.
+  #path: string | undefined;
+  #before = '';
 
   constructor(namespace: string) {
     this.#prefix = `xc:${namespace}`;
@@ -43,6 +46,10 @@ export class RedisKeys {
       const hash = createHash('sha256').update(key).digest('base64url');
       return `${this.#prefix}:h:${scope.path}:{${hash}}:`;
     }
-    return `${this.#prefix}:e:${scope.path}:{${SPECIAL.test(key) ? encodeTag(key) : key}}:`;
+    if (scope.path !== this.#path) {
+      this.#path = scope.path;
+      this.#before = `${this.#prefix}:e:${scope.path}:{`;
+    }
+    return `${this.#before}${SPECIAL.test(key) ? encodeTag(key) : key}}:`;
   }
 }

@@ -1,8 +1,11 @@
 import type { RedisLike } from '@xiaoke/core/redis';
 import type { Gate } from './gate.ts';
 
-/** Gets what a key holds: null for nothing, undefined when Redis is away. Must not throw. */
-export type Receive = (bytes: Buffer | null | undefined) => void;
+/** A key, and who gets what it holds: null for nothing, undefined when Redis is away. Must not throw. */
+export interface Question {
+  readonly key: string;
+  receive(bytes: Buffer | null | undefined): void;
+}
 
 // One reply of this many values keeps the event loop for a millisecond or so.
 const MAX_KEYS = 500;
@@ -14,42 +17,39 @@ const MAX_KEYS = 500;
  */
 export class Reader {
   readonly #gate: Gate;
-  #keys: string[] = [];
-  #receivers: Receive[] = [];
+  #questions: Question[] = [];
 
   constructor(gate: Gate) {
     this.#gate = gate;
   }
 
-  read(key: string, receive: Receive): void {
+  read(question: Question): void {
     // nextTick runs once the promise jobs have run dry, so that whoever was woken by one reply asks in one question.
-    if (this.#keys.length === 0) process.nextTick(this.#flush);
-    this.#keys.push(key);
-    this.#receivers.push(receive);
+    if (this.#questions.length === 0) process.nextTick(this.#flush);
+    this.#questions.push(question);
   }
 
   readonly #flush = (): void => {
-    const keys = this.#keys;
-    const receivers = this.#receivers;
-    this.#keys = [];
-    this.#receivers = [];
-    if (keys.length <= MAX_KEYS) {
-      void this.#send(keys, receivers);
+    const questions = this.#questions;
+    this.#questions = [];
+    if (questions.length <= MAX_KEYS) {
+      void this.#send(questions);
       return;
     }
-    for (let from = 0; from < keys.length; from += MAX_KEYS)
-      void this.#send(keys.slice(from, from + MAX_KEYS), receivers.slice(from, from + MAX_KEYS));
+    for (let from = 0; from < questions.length; from += MAX_KEYS)
+      void this.#send(questions.slice(from, from + MAX_KEYS));
   };
 
-  async #send(keys: readonly string[], receivers: readonly Receive[]): Promise<void> {
+  async #send(questions: readonly Question[]): Promise<void> {
+    const keys = questions.map(({ key }) => key);
     let values: readonly (Buffer | null)[] | undefined;
     try {
       values = await this.#gate.run('read', (client) => this.#ask(client, keys));
     } catch {
       // Away; the gate has counted it.
     }
-    for (let i = 0; i < receivers.length; i += 1)
-      receivers[i]?.(values === undefined ? undefined : (values[i] ?? null));
+    for (let i = 0; i < questions.length; i += 1)
+      questions[i]?.receive(values === undefined ? undefined : (values[i] ?? null));
   }
 
   async #ask(client: RedisLike, keys: readonly string[]): Promise<readonly (Buffer | null)[]> {

@@ -2,7 +2,8 @@ import type { Place } from '../capture.ts';
 import { decodeRecord, encodeRecord, type NewRecord, type StoredRecord } from '../codec/record.ts';
 import type { ValueCodec } from '../codec/value-codec.ts';
 import { sharedSum, type Counter, type CounterRegistry } from '../counters.ts';
-import type { Draft, Found } from '../second-tier.ts';
+import type { Draft, Found, Receiver } from '../second-tier.ts';
+import type { Question } from './reader.ts';
 import type { ServerTime } from './server-time.ts';
 import type { SharedCounters } from './shared-counters.ts';
 
@@ -117,6 +118,28 @@ export class Records {
   #reject(place: Place, reason: string): undefined {
     this.#parts.onReject(place, reason);
     return undefined;
+  }
+}
+
+/** Turns what a key holds into a value for who asked for it. */
+export class EntryRead implements Question {
+  readonly key: string;
+  readonly #place: Place;
+  readonly #records: Records;
+  readonly #receiver: Receiver;
+
+  // max-params: one for each value that is read, where an object for them would be made in vain
+  constructor(key: string, place: Place, records: Records, receiver: Receiver) {
+    this.key = key;
+    this.#place = place;
+    this.#records = records;
+    this.#receiver = receiver;
+  }
+
+  receive(bytes: Buffer | null | undefined): void {
+    const found = bytes === null || bytes === undefined ? undefined : this.#records.find(this.#place, bytes);
+    if (found instanceof Promise) void found.then((late) => this.#receiver.receive(late));
+    else this.#receiver.receive(found);
   }
 }
 

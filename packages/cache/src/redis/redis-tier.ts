@@ -14,7 +14,7 @@ import type {
   Claim,
   ClaimRequest,
   Draft,
-  Found,
+  Receiver,
   SecondTier,
   SecondTierListener,
   WriteOutcome,
@@ -27,7 +27,7 @@ import { Journal } from './journal.ts';
 import { RedisKeys, type EntryKeys } from './keys.ts';
 import { ownClientOptions } from './own-client.ts';
 import { Reader } from './reader.ts';
-import { Records, type Encoded } from './records.ts';
+import { EntryRead, Records, type Encoded } from './records.ts';
 import { RedisLease } from './redis-lease.ts';
 import { ServerTime } from './server-time.ts';
 import { SharedCounters } from './shared-counters.ts';
@@ -135,12 +135,8 @@ export class RedisTier implements SecondTier {
     );
   }
 
-  read(place: Place, receive: (found: Found | undefined) => void): void {
-    this.#reader.read(this.#keys.entry(place), (bytes) => {
-      const found = bytes === null || bytes === undefined ? undefined : this.#records.find(place, bytes);
-      if (found instanceof Promise) void found.then(receive);
-      else receive(found);
-    });
+  read(place: Place, receiver: Receiver): void {
+    this.#reader.read(new EntryRead(this.#keys.entry(place), place, this.#records, receiver));
   }
 
   async claim({ place, tags, lifetime, known }: ClaimRequest): Promise<Claim> {

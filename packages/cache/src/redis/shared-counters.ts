@@ -55,10 +55,11 @@ export class SharedCounters {
       unknown.map(
         (one) =>
           new Promise<void>((resolve) => {
-            reader.read(keys.counter(one.id), (bytes) => {
+            const receive = (bytes: Buffer | null | undefined): void => {
               if (bytes !== null && bytes !== undefined) learn(one, Number(bytes.toString()));
               resolve();
-            });
+            };
+            reader.read({ key: keys.counter(one.id), receive });
           }),
       ),
     );
