@@ -27,7 +27,6 @@ import { Loading } from './loading.ts';
 import { checkNamespace } from './options.ts';
 import type { Scope } from './scope.ts';
 import type { CacheStats } from './stats.ts';
-import type { Spot } from './memory/entry-store.ts';
 import { Details } from './stored.ts';
 import { warm } from './warm.ts';
 import { Writing } from './writing.ts';
@@ -66,11 +65,11 @@ export class Cache<V> implements CacheManager<V> {
 
   // The methods up to getOrSet are written for the hit: one lookup, one comparison, no promise of their own.
   getSync(key: string): V | undefined {
-    const spot = this.#find(key);
-    if (spot === undefined || !this.#isFresh(spot)) return this.#getSlowly(key);
+    const slot = this.#find(key);
+    if (slot === undefined || !this.#isFresh(slot)) return this.#getSlowly(key);
     this.#engine.tally.memoryHits += 1;
     this.#engine.hit(key, 'memory', false);
-    return this.#engine.first.store.valueAt(spot) as V;
+    return this.#engine.first.store.slots.valueOf(slot) as V;
   }
 
   peek(key: string): V | undefined {
@@ -83,14 +82,14 @@ export class Cache<V> implements CacheManager<V> {
   }
 
   get(key: string): Promise<V | undefined> {
-    const spot = this.#find(key);
-    if (spot !== undefined && this.#isFresh(spot)) return this.#hit(spot, key);
-    return this.#get(key, spot !== undefined);
+    const slot = this.#find(key);
+    if (slot !== undefined && this.#isFresh(slot)) return this.#hit(slot, key);
+    return this.#get(key, slot !== undefined);
   }
 
   getOrSet(key: string, loader: Loader<V>, options?: LoadOptions): Promise<V> {
-    const spot = this.#find(key);
-    if (spot !== undefined && options?.refresh !== true && this.#isFresh(spot)) return this.#hit(spot, key);
+    const slot = this.#find(key);
+    if (slot !== undefined && options?.refresh !== true && this.#isFresh(slot)) return this.#hit(slot, key);
     return this.#getOrSet(key, loader, options);
   }
 
@@ -198,25 +197,25 @@ export class Cache<V> implements CacheManager<V> {
   }
 
   // Joined to a prefix, anything would pass for a text.
-  #find(key: string): Spot | undefined {
-    return typeof key === 'string' ? this.#engine.first.store.spot(this.#scope.prefix + key) : undefined;
+  #find(key: string): number | undefined {
+    return typeof key === 'string' ? this.#engine.first.store.slot(this.#scope.prefix + key) : undefined;
   }
 
-  #isFresh(spot: Spot): boolean {
-    return this.#engine.first.store.isFresh(spot, this.#scope.validity, this.#engine.time.now());
+  #isFresh(slot: number): boolean {
+    return this.#engine.first.store.slots.isFresh(slot, this.#scope.validity, this.#engine.time.now());
   }
 
-  #hit(spot: Spot, key: string): Promise<V> {
-    const { store } = this.#engine.first;
+  #hit(slot: number, key: string): Promise<V> {
+    const { slots } = this.#engine.first.store;
     this.#engine.tally.memoryHits += 1;
     this.#engine.hit(key, 'memory', false);
-    const details = store.detailsAt(spot);
+    const details = slots.detailsOf(slot) as Details;
     if (details.promise !== undefined) return details.promise as Promise<V>;
-    const promise = Promise.resolve(store.valueAt(spot) as V);
+    const promise = Promise.resolve(slots.valueOf(slot) as V);
     // The promise of an entry that is read a second time is kept: making one costs more than finding the entry.
     const { plain, warm: warmed } = this.#scope;
-    if (details === plain) store.describe(spot, warmed);
-    else store.describe(spot, new Details(details.fast, details.facts, promise));
+    if (details === plain) slots.describe(slot, warmed);
+    else slots.describe(slot, new Details(details.fast, details.facts, promise));
     return promise;
   }
 

@@ -9,7 +9,7 @@ import { weightOf } from './memory/size-of.ts';
 import { Sweeper } from './memory/sweeper.ts';
 import type { EntryStore, EvictionReason } from './memory/entry-store.ts';
 import type { ResolvedCacheOptions } from './options.ts';
-import { createPolicy } from './policy/strategy.ts';
+import { policyOf } from './policy/strategy.ts';
 import { Details, Facts, Stored } from './stored.ts';
 import type { Tally } from './stats.ts';
 
@@ -198,7 +198,7 @@ export class FirstTier {
     };
     if (strategy === 'lru') return new LruStore(bounds, listener);
     const capacity = Math.min(maxEntries, Math.max(1_000, Math.floor(maxBytes / ASSUMED_WEIGHT)));
-    return new PolicyStore(createPolicy(strategy, capacity, random), bounds, listener);
+    return new PolicyStore(policyOf(strategy, capacity, random), bounds, listener);
   }
 }
 

@@ -1,6 +1,5 @@
 import { seenSum, type Counter } from './counters.ts';
 import type { Lifetime } from './lifetime.ts';
-import type { Entry } from './policy/eviction-policy.ts';
 import type { Scope } from './scope.ts';
 
 /** Compared by identity: an entry that carries another one than its namespace was invalidated. */
@@ -94,18 +93,5 @@ export class Stored {
 
   get weight(): number {
     return this.details.facts.weight;
-  }
-}
-
-/** {@link Stored} with what an eviction policy needs. */
-export class PolicyStored extends Stored implements Entry {
-  readonly key: string;
-  prev: Entry | undefined = undefined;
-  next: Entry | undefined = undefined;
-  mark = 0;
-
-  constructor(key: string, stored: Stored) {
-    super(stored.value, stored.expiresAt, stored.details);
-    this.key = key;
   }
 }

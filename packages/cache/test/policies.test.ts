@@ -1,6 +1,8 @@
+import { FakeClock } from '@xiaoke/core/testing';
 import { describe, expect, it } from 'vitest';
 import { createCacheManager, type Entry, type EvictionPolicy, type StrategyName } from '../src/index.ts';
-import { createPolicy } from '../src/policy/strategy.ts';
+import { policyOf } from '../src/policy/strategy.ts';
+import { checkPolicy } from '../src/testing/policy-conformance.ts';
 import { WindowClimber } from '../src/policy/window-climber.ts';
 import {
   checkEvictionPolicy,
@@ -152,8 +154,8 @@ describe('every policy of the package keeps the contract', () => {
   for (const name of ['ttl', 'fifo', 'lfu', 'sieve', 's3fifo', 'w-tinylfu'] as const) {
     it(name, () => {
       for (const seed of [1, 2, 3])
-        checkEvictionPolicy((capacity) => createPolicy(name, capacity, seeded(seed)), { seed });
-      checkEvictionPolicy((capacity) => createPolicy(name, capacity, seeded(1)), { maxEntries: 1 });
+        checkPolicy((capacity) => policyOf(name, capacity, seeded(seed)), { seed });
+      checkPolicy((capacity) => policyOf(name, capacity, seeded(1)), { maxEntries: 1 });
     });
   }
 });
@@ -166,6 +168,17 @@ it('the ttl strategy evicts what would expire first', async () => {
   expect([cache.peek('late'), cache.peek('soon'), cache.peek('between')]).toEqual([1, undefined, 1]);
   await cache.set('sooner', 1, { ttl: '1s' });
   expect(cache.peek('sooner')).toBeUndefined();
+});
+
+it('the ttl strategy keeps what a read has just put off', async () => {
+  const clock = new FakeClock();
+  const cache = make<number>({ strategy: 'ttl', maxEntries: 2, ttl: '1m', clock });
+  await cache.set('read', 1, { idleTtl: '2s' });
+  await cache.set('left', 1, { idleTtl: '3s' });
+  await clock.advance(1_900);
+  expect(await cache.get('read')).toBe(1);
+  await cache.set('new', 1);
+  expect([cache.peek('read'), cache.peek('left'), cache.peek('new')]).toEqual([1, undefined, 1]);
 });
 
 describe('a policy of your own', () => {
@@ -268,6 +281,30 @@ describe('a policy of your own', () => {
       cache.peek(key);
     }
     expect(hits).toBe(10);
+  });
+
+  it('sees what is known of an entry when it is told of it, and never another in its place', async () => {
+    const told: string[] = [];
+    const held: Entry[] = [];
+    const clock = new FakeClock();
+    const policy = {
+      onInsert: (entry: Entry) => {
+        held.push(entry);
+        told.push(`in ${entry.key} ${entry.expiresAt}`);
+      },
+      onHit: (entry: Entry) => told.push(`hit ${entry.key} ${entry.expiresAt}`),
+      onRemove: (entry: Entry) => told.push(`out ${entry.key}`),
+      victim: () => held[0] as Entry,
+    };
+    const cache = make<number>({ strategy: policy, maxEntries: 1, ttl: '9s', clock });
+    await cache.set('a', 1);
+    await cache.set('a', 2, { ttl: '5s' });
+    await cache.set('b', 1);
+    expect(told).toEqual(['in a 9000', 'hit a 5000', 'out a', 'in b 9000']);
+    expect(held.map(({ key }) => key)).toEqual(['a', 'b']);
+    // It holds on to `a`, whose slot may be another's by now.
+    await expect(cache.set('c', 1)).rejects.toMatchObject({ code: 'EVICTION_POLICY' });
+    expect(cache.peek('b')).toBe(1);
   });
 
   it('may refuse what comes in', async () => {

@@ -39,8 +39,11 @@ const ours = (strategy: StrategyName) => () =>
     return (key, value) => cache.set(key, value);
   });
 
-const spread = await isolated(import.meta.url, {
+const candidates = {
   xiaoke: ours('lru'),
+  'xiaoke ttl': ours('ttl'),
+  'xiaoke fifo': ours('fifo'),
+  'xiaoke lfu': ours('lfu'),
   'xiaoke sieve': ours('sieve'),
   'xiaoke s3fifo': ours('s3fifo'),
   'xiaoke w-tinylfu': ours('w-tinylfu'),
@@ -50,7 +53,8 @@ const spread = await isolated(import.meta.url, {
       caches.push(cache);
       return (key, value) => cache.set(key, value);
     }),
-});
+};
+const spread = await isolated(import.meta.url, candidates);
 if (spread !== undefined) {
   const lowerIsBetter = ['bytes/entry', 'bytes/entry with data'];
   await compare({
@@ -58,6 +62,8 @@ if (spread !== undefined) {
     candidates: spread,
     rounds: 3,
     lowerIsBetter,
-    bars: lowerIsBetter.map((figure) => ({ figure, versus: 'lru-cache', atMost: 1.3 })),
+    bars: Object.keys(candidates)
+      .filter((of) => of !== 'lru-cache')
+      .flatMap((of) => lowerIsBetter.map((figure) => ({ figure, of, versus: 'lru-cache', atMost: 1.3 }))),
   });
 }

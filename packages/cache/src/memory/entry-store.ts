@@ -1,4 +1,5 @@
-import type { Details, PolicyStored, Stored, Validity } from '../stored.ts';
+import type { Stored } from '../stored.ts';
+import type { Slots } from './slots.ts';
 
 /** Why an entry left the first tier: it did not fit, its time was over, it was deleted or invalidated. */
 export type EvictionReason = 'capacity' | 'expired' | 'deleted' | 'invalidated';
@@ -11,24 +12,23 @@ export interface StoreListener {
   onPolicyError(error: unknown): void;
 }
 
-/** Where a store has an entry; good until anything else is asked of the store. */
-export type Spot = number | PolicyStored;
+/** What bounds a store. */
+export interface StoreBounds {
+  readonly maxEntries: number;
+  readonly maxBytes: number;
+}
 
 /**
- * The bounded map behind the first tier. It knows nothing of time and validity. A hit asks for the spot of an entry and for what
- * is there, so that a store need not have an object for each of its entries; everything else takes a {@link Stored}.
+ * The bounded map behind the first tier. It knows nothing of time and validity. Entries are slots of a table; a hit asks for the
+ * slot and looks there for what it needs, and everything else takes a copy as {@link Stored}.
  */
 export interface EntryStore {
+  readonly slots: Slots;
   readonly size: number;
   /** Sum of the weights; 0 when the cache is not bounded by bytes. */
   readonly bytes: number;
-  /** A read that counts as a use. */
-  spot(key: string): Spot | undefined;
-  /** Whether nothing but the expiry was left to check, and that has not come. */
-  isFresh(spot: Spot, validity: Validity, now: number): boolean;
-  valueAt(spot: Spot): unknown;
-  detailsAt(spot: Spot): Details;
-  describe(spot: Spot, details: Details): void;
+  /** The slot of an entry, good until anything else is asked of the store. A read that counts as a use. */
+  slot(key: string): number | undefined;
   /** A read that counts as a use. */
   get(key: string): Stored | undefined;
   /** A read that changes nothing. */

@@ -1,28 +1,22 @@
 import { LRUCache } from 'lru-cache';
-import type { Details, Stored, Validity } from '../stored.ts';
-import type { EntryStore, StoreListener } from './entry-store.ts';
+import type { Stored } from '../stored.ts';
+import type { EntryStore, StoreBounds, StoreListener } from './entry-store.ts';
 import { Slots } from './slots.ts';
-
-/** What bounds a store. */
-export interface StoreBounds {
-  readonly maxEntries: number;
-  readonly maxBytes: number;
-}
 
 /**
  * The store of the `lru` strategy: lru-cache knows who leaves, and the slot of each entry. Expiry is the cache's own affair, so
  * lru-cache keeps no times.
  */
 export class LruStore implements EntryStore {
+  readonly slots: Slots;
   readonly #bounds: StoreBounds;
   readonly #listener: StoreListener;
-  #slots: Slots;
   #cache: LRUCache<string, number>;
 
   constructor(bounds: StoreBounds, listener: StoreListener) {
     this.#bounds = bounds;
     this.#listener = listener;
-    this.#slots = new Slots(bounds.maxEntries);
+    this.slots = new Slots(bounds.maxEntries);
     this.#cache = this.#createCache();
   }
 
@@ -34,24 +28,8 @@ export class LruStore implements EntryStore {
     return this.#cache.calculatedSize;
   }
 
-  spot(key: string): number | undefined {
+  slot(key: string): number | undefined {
     return this.#cache.get(key);
-  }
-
-  isFresh(slot: number, validity: Validity, now: number): boolean {
-    return this.#slots.detailsOf(slot)?.fast === validity && now < this.#slots.expiresAt(slot);
-  }
-
-  valueAt(slot: number): unknown {
-    return this.#slots.valueOf(slot);
-  }
-
-  detailsAt(slot: number): Details {
-    return this.#slots.detailsOf(slot) as Details;
-  }
-
-  describe(slot: number, details: Details): void {
-    this.#slots.describe(slot, details);
   }
 
   get(key: string): Stored | undefined {
@@ -64,11 +42,11 @@ export class LruStore implements EntryStore {
 
   update(key: string, stored: Stored): void {
     const slot = this.#cache.peek(key);
-    if (slot !== undefined && this.#slots.valueOf(slot) === stored.value) this.#slots.update(slot, stored);
+    if (slot !== undefined && this.slots.valueOf(slot) === stored.value) this.slots.update(slot, stored);
   }
 
   set(key: string, stored: Stored): boolean {
-    const slot = this.#slots.take(stored);
+    const slot = this.slots.take(stored);
     if (this.#bounds.maxBytes === Infinity) {
       this.#cache.set(key, slot);
       return true;
@@ -76,7 +54,7 @@ export class LruStore implements EntryStore {
     // lru-cache drops what is larger than the whole cache; the entry it would have replaced goes too.
     this.#cache.set(key, slot, { size: Math.max(1, stored.weight) });
     if (this.#cache.peek(key) === slot) return true;
-    this.#slots.give(slot);
+    this.slots.give(slot);
     return false;
   }
 
@@ -86,8 +64,8 @@ export class LruStore implements EntryStore {
 
   // A new one: emptying a large one entry by entry would keep the event loop.
   clear(): void {
-    this.#slots = new Slots(this.#bounds.maxEntries);
     this.#cache = this.#createCache();
+    this.slots.clear();
   }
 
   // Least recently used first: what nobody reads is what expires here.
@@ -96,18 +74,18 @@ export class LruStore implements EntryStore {
     for (const [key, slot] of cache.rentries() as Iterable<[string, number]>) {
       // Cleared between two steps: what comes now is of before.
       if (this.#cache !== cache) return;
-      const stored = this.#slots.at(slot);
+      const stored = this.slots.at(slot);
       if (stored !== undefined) yield [key, stored];
     }
   }
 
   #at(slot: number | undefined): Stored | undefined {
-    return slot === undefined ? undefined : this.#slots.at(slot);
+    return slot === undefined ? undefined : this.slots.at(slot);
   }
 
   #createCache(): LRUCache<string, number> {
     const { maxEntries, maxBytes } = this.#bounds;
-    const slots = this.#slots;
+    const { slots } = this;
     const dispose = (slot: number, key: string, reason: string): void => {
       slots.give(slot);
       if (reason === 'evict') this.#listener.onEvict(key);

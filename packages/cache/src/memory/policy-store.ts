@@ -1,19 +1,24 @@
 import { CacheError } from '../errors.ts';
-import { PolicyStored, type Details, type Stored, type Validity } from '../stored.ts';
-import type { Entry, EvictionPolicy } from '../policy/eviction-policy.ts';
-import type { EntryStore, StoreListener } from './entry-store.ts';
-import type { StoreBounds } from './lru-store.ts';
+import { NONE, type SlotFacts, type SlotPolicy } from '../policy/slot-policy.ts';
+import type { Stored } from '../stored.ts';
+import type { EntryStore, StoreBounds, StoreListener } from './entry-store.ts';
+import { Slots } from './slots.ts';
 
-/** A map whose overflow an {@link EvictionPolicy} decides. A policy that breaks its contract cannot break the map. */
+/** Makes the policy of a store, which may ask for facts about its entries. `expected` is how many slots there will be, if known. */
+export type MakePolicy = (facts: SlotFacts, expected: number) => SlotPolicy;
+
+/** A map whose overflow a {@link SlotPolicy} decides. A policy that breaks its contract cannot break the map. */
 export class PolicyStore implements EntryStore {
-  #map = new Map<string, PolicyStored>();
+  readonly slots: Slots;
+  #map = new Map<string, number>();
   #bytes = 0;
-  readonly #policy: EvictionPolicy;
+  readonly #policy: SlotPolicy;
   readonly #bounds: StoreBounds;
   readonly #listener: StoreListener;
 
-  constructor(policy: EvictionPolicy, bounds: StoreBounds, listener: StoreListener) {
-    this.#policy = policy;
+  constructor(make: MakePolicy, bounds: StoreBounds, listener: StoreListener) {
+    this.slots = new Slots(bounds.maxEntries);
+    this.#policy = make(this.slots, this.slots.expected);
     this.#bounds = bounds;
     this.#listener = listener;
   }
@@ -26,94 +31,98 @@ export class PolicyStore implements EntryStore {
     return this.#bytes;
   }
 
-  get(key: string): Stored | undefined {
-    return this.spot(key);
-  }
-
-  isFresh(stored: PolicyStored, validity: Validity, now: number): boolean {
-    return stored.details.fast === validity && now < stored.expiresAt;
-  }
-
-  valueAt(stored: PolicyStored): unknown {
-    return stored.value;
-  }
-
-  detailsAt(stored: PolicyStored): Details {
-    return stored.details;
-  }
-
-  describe(stored: PolicyStored, details: Details): void {
-    stored.details = details;
-  }
-
-  // What was given was the entry itself.
-  update(): void {}
-
-  spot(key: string): PolicyStored | undefined {
-    const stored = this.#map.get(key);
-    if (stored === undefined) return undefined;
+  slot(key: string): number | undefined {
+    const slot = this.#map.get(key);
+    if (slot === undefined) return undefined;
     try {
-      this.#policy.onHit(stored);
+      this.#policy.onHit(slot);
     } catch (error) {
       // A read must not fail because a policy does. Written out: a closure would cost as much as the lookup.
       this.#listener.onPolicyError(error);
     }
-    return stored;
+    return slot;
+  }
+
+  get(key: string): Stored | undefined {
+    const slot = this.slot(key);
+    return slot === undefined ? undefined : this.slots.at(slot);
   }
 
   peek(key: string): Stored | undefined {
-    return this.#map.get(key);
+    const slot = this.#map.get(key);
+    return slot === undefined ? undefined : this.slots.at(slot);
+  }
+
+  update(key: string, stored: Stored): void {
+    const slot = this.#map.get(key);
+    if (slot === undefined || this.slots.valueOf(slot) !== stored.value) return;
+    const moved = this.slots.expiresAt(slot) !== stored.expiresAt;
+    this.slots.update(slot, stored);
+    if (moved) this.#policy.onExpiryMoved?.(slot);
   }
 
   set(key: string, stored: Stored): boolean {
     const existing = this.#map.get(key);
-    if (existing !== undefined) return this.#replace(existing, stored);
-    const incoming = new PolicyStored(key, stored);
-    if (!this.#makeRoom(incoming)) return false;
-    this.#call(() => this.#policy.onInsert(incoming));
-    this.#map.set(key, incoming);
-    this.#bytes += incoming.weight;
+    if (existing !== undefined) return this.#replace(key, existing, stored);
+    if (stored.weight > this.#bounds.maxBytes) return false;
+    const slot = this.slots.take(stored, key);
+    let isIn = false;
+    try {
+      isIn = this.#makeRoom(slot, stored.weight);
+      if (isIn) this.#call(() => this.#policy.onInsert(slot));
+    } catch (error) {
+      this.slots.give(slot);
+      throw error;
+    }
+    if (!isIn) {
+      this.slots.give(slot);
+      return false;
+    }
+    this.#map.set(key, slot);
+    this.#bytes += stored.weight;
     return true;
   }
 
   delete(key: string): boolean {
-    const stored = this.#map.get(key);
-    if (stored === undefined) return false;
-    this.#drop(stored);
+    const slot = this.#map.get(key);
+    if (slot === undefined) return false;
+    this.#drop(slot);
     return true;
   }
 
   clear(): void {
-    const leaving = this.#map;
     this.#map = new Map();
     this.#bytes = 0;
-    if (this.#policy.clear === undefined) for (const stored of leaving.values()) this.#tellRemoved(stored);
-    else this.#tell(() => this.#policy.clear?.());
+    this.#tell(() => this.#policy.clear());
+    this.slots.clear();
   }
 
-  entries(): Iterator<readonly [string, Stored]> {
-    return this.#map.entries();
+  *entries(): Generator<readonly [string, Stored]> {
+    const map = this.#map;
+    for (const [key, slot] of map) {
+      // Cleared between two steps: what comes now is of before.
+      if (this.#map !== map) return;
+      const stored = this.slots.at(slot);
+      if (stored !== undefined) yield [key, stored];
+    }
   }
 
-  #replace(existing: PolicyStored, stored: Stored): boolean {
+  #replace(key: string, slot: number, stored: Stored): boolean {
     if (stored.weight > this.#bounds.maxBytes) {
-      this.#drop(existing);
+      this.#drop(slot);
       return false;
     }
-    this.#bytes += stored.weight - existing.weight;
-    existing.value = stored.value;
-    existing.expiresAt = stored.expiresAt;
-    existing.details = stored.details;
-    this.#call(() => this.#policy.onHit(existing));
-    while (this.#bytes > this.#bounds.maxBytes) this.#evict(this.#victimFor(existing));
-    return this.#map.get(existing.key) === existing;
+    this.#bytes += stored.weight - this.slots.weightOf(slot);
+    this.slots.replace(slot, stored);
+    this.#call(() => this.#policy.onHit(slot));
+    while (this.#bytes > this.#bounds.maxBytes) this.#evict(this.#victimFor(slot));
+    return this.#map.get(key) === slot;
   }
 
-  /** Evicts until `incoming` fits. False when it is refused or larger than the whole cache. */
-  #makeRoom(incoming: PolicyStored): boolean {
+  /** Evicts until what is in `incoming` fits. False when it is refused. */
+  #makeRoom(incoming: number, weight: number): boolean {
     const { maxEntries, maxBytes } = this.#bounds;
-    if (incoming.weight > maxBytes) return false;
-    while (this.#map.size >= maxEntries || this.#bytes + incoming.weight > maxBytes) {
+    while (this.#map.size >= maxEntries || this.#bytes + weight > maxBytes) {
       const victim = this.#victimFor(incoming);
       if (victim === incoming) return false;
       this.#evict(victim);
@@ -121,30 +130,26 @@ export class PolicyStore implements EntryStore {
     return true;
   }
 
-  #victimFor(incoming: PolicyStored): PolicyStored {
-    const victim = this.#call((): Entry | undefined => this.#policy.victim(incoming));
+  #victimFor(incoming: number): number {
+    const victim = this.#call(() => this.#policy.victim(incoming));
     if (victim === incoming) return incoming;
-    const held = typeof victim?.key === 'string' ? this.#map.get(victim.key) : undefined;
-    if (held === undefined || held !== victim) {
+    if (victim === NONE || this.#map.get(this.slots.keyOf(victim)) !== victim)
       throw new CacheError('EVICTION_POLICY', 'The eviction policy gave a victim that is not in the cache');
-    }
-    return held;
+    return victim;
   }
 
-  #evict(victim: PolicyStored): void {
+  #evict(victim: number): void {
+    const key = this.slots.keyOf(victim);
     this.#drop(victim);
-    this.#listener.onEvict(victim.key);
-  }
-
-  #drop(stored: PolicyStored): void {
-    this.#map.delete(stored.key);
-    this.#bytes -= stored.weight;
-    this.#tellRemoved(stored);
+    this.#listener.onEvict(key);
   }
 
   // Nothing can keep an entry from leaving, so a policy that throws here is reported and overruled.
-  #tellRemoved(stored: PolicyStored): void {
-    this.#tell(() => this.#policy.onRemove(stored));
+  #drop(slot: number): void {
+    this.#map.delete(this.slots.keyOf(slot));
+    this.#bytes -= this.slots.weightOf(slot);
+    this.#tell(() => this.#policy.onRemove(slot));
+    this.slots.give(slot);
   }
 
   #tell(step: () => void): void {

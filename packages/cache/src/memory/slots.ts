@@ -1,31 +1,40 @@
-import { Stored, type Details } from '../stored.ts';
+import type { SlotFacts } from '../policy/slot-policy.ts';
+import { Stored, type Details, type Validity } from '../stored.ts';
 
 // Beyond this the table grows as it fills.
 const MOST_AT_ONCE = 1_000_000;
+const SMALLEST = 64;
 
 /**
  * Entries as columns. An object for each entry costs twice as much memory, most of it for what every JavaScript object
  * carries (apps/bench/src/cache/memory.ts).
  */
-export class Slots {
-  readonly #values: unknown[];
-  readonly #details: (Details | undefined)[];
-  #expiresAt: Float64Array;
-  readonly #free: number[] = [];
+export class Slots implements SlotFacts {
+  readonly #size: number;
+  #keys: (string | undefined)[] = [];
+  #values: unknown[] = [];
+  #details: (Details | undefined)[] = [];
+  #expiresAt: Float64Array = new Float64Array(0);
+  #free: number[] = [];
   #used = 0;
 
   /** @param expected - how many entries there may be, if that is known */
   constructor(expected: number) {
     // One more: a new value has its slot before the one it replaces or pushes out gives back its own.
-    const size = expected < MOST_AT_ONCE ? expected + 1 : 0;
-    this.#values = size === 0 ? [] : Array.from({ length: size });
-    this.#details = size === 0 ? [] : Array.from({ length: size });
-    this.#expiresAt = new Float64Array(Math.max(64, size));
+    this.#size = expected < MOST_AT_ONCE ? expected + 1 : 0;
+    this.clear();
   }
 
-  take({ value, expiresAt, details }: Stored): number {
+  /** How many slots are laid out beforehand. */
+  get expected(): number {
+    return this.#size;
+  }
+
+  /** @param key - for who has to know it; left out, it is not kept */
+  take({ value, expiresAt, details }: Stored, key?: string): number {
     const slot = this.#free.pop() ?? this.#used++;
     if (slot >= this.#expiresAt.length) this.#grow();
+    if (key !== undefined) this.#keys[slot] = key;
     this.#values[slot] = value;
     this.#details[slot] = details;
     this.#expiresAt[slot] = expiresAt;
@@ -33,9 +42,28 @@ export class Slots {
   }
 
   give(slot: number): void {
+    if (this.#keys.length > 0) this.#keys[slot] = undefined;
     this.#values[slot] = undefined;
     this.#details[slot] = undefined;
     this.#free.push(slot);
+  }
+
+  clear(): void {
+    this.#keys = [];
+    this.#values = this.#size === 0 ? [] : Array.from({ length: this.#size });
+    this.#details = this.#size === 0 ? [] : Array.from({ length: this.#size });
+    this.#expiresAt = new Float64Array(Math.max(SMALLEST, this.#size));
+    this.#free = [];
+    this.#used = 0;
+  }
+
+  /** Whether nothing but the expiry was left to check, and that has not come. */
+  isFresh(slot: number, validity: Validity, now: number): boolean {
+    return this.#details[slot]?.fast === validity && now < this.expiresAt(slot);
+  }
+
+  keyOf(slot: number): string {
+    return this.#keys[slot] ?? '';
   }
 
   valueOf(slot: number): unknown {
@@ -50,6 +78,10 @@ export class Slots {
     return this.#expiresAt[slot] ?? 0;
   }
 
+  weightOf(slot: number): number {
+    return this.#details[slot]?.facts.weight ?? 0;
+  }
+
   describe(slot: number, details: Details): void {
     this.#details[slot] = details;
   }
@@ -57,6 +89,12 @@ export class Slots {
   update(slot: number, { expiresAt, details }: Stored): void {
     this.#expiresAt[slot] = expiresAt;
     this.#details[slot] = details;
+  }
+
+  /** Another value in the same place. */
+  replace(slot: number, stored: Stored): void {
+    this.#values[slot] = stored.value;
+    this.update(slot, stored);
   }
 
   /** A copy; see {@link Slots.update}. */

@@ -1,22 +1,30 @@
-import { EntryList } from './entry-list.ts';
-import type { Entry, EvictionPolicy } from './eviction-policy.ts';
+import { Links } from './links.ts';
+import { SlotList } from './slot-list.ts';
+import { NONE, type SlotPolicy } from './slot-policy.ts';
 
 /** First in, first out: reads change nothing. */
-export class FifoPolicy implements EvictionPolicy {
-  readonly #list = new EntryList();
+export class FifoPolicy implements SlotPolicy {
+  readonly #links: Links;
+  readonly #list: SlotList;
 
-  onInsert(entry: Entry): void {
-    this.#list.pushHead(entry);
+  constructor(expected: number) {
+    this.#links = new Links(expected);
+    this.#list = new SlotList(this.#links);
+  }
+
+  onInsert(slot: number): void {
+    this.#links.reserve(slot);
+    this.#list.pushHead(slot);
   }
 
   onHit(): void {}
 
-  onRemove(entry: Entry): void {
-    this.#list.remove(entry);
+  onRemove(slot: number): void {
+    this.#list.remove(slot);
   }
 
-  victim(incoming: Entry): Entry {
-    return this.#list.tail ?? incoming;
+  victim(incoming: number): number {
+    return this.#list.tail === NONE ? incoming : this.#list.tail;
   }
 
   clear(): void {

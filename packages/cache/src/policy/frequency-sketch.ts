@@ -1,9 +1,11 @@
 const MAX_COUNT = 15;
+// Both counters of a byte after both were shifted by one bit.
+const HALVED = 0x77;
 // Spread each of the four counters of a key over its block.
 const SPREAD = 0x31848bab;
 
 /**
- * A count-min sketch with four counters of at most 15 a key, all in one block of memory, halved after ten uses per entry
+ * A count-min sketch with four counters of at most 15 a key, all in one block of memory, two to a byte, halved after ten uses per entry
  * so that old popularity fades (Einziger, Friedman and Manes, TinyLFU, 2017; the layout is Caffeine's).
  */
 export class FrequencySketch {
@@ -16,7 +18,7 @@ export class FrequencySketch {
     const wanted = Math.max(256, capacity);
     let blocks = 8;
     while (blocks < wanted) blocks *= 2;
-    this.#counts = new Uint8Array(blocks * 16);
+    this.#counts = new Uint8Array(blocks * 8);
     this.#blockMask = (blocks >>> 3) - 1;
     this.#sample = 10 * wanted;
   }
@@ -27,7 +29,8 @@ export class FrequencySketch {
     const spread = spreadOf(hash);
     let least = MAX_COUNT;
     for (let i = 0; i < 4; i += 1) {
-      const count = this.#counts[placeOf(block, spread, i)] ?? 0;
+      const place = placeOf(block, spread, i);
+      const count = ((this.#counts[place >>> 1] ?? 0) >>> shiftOf(place)) & MAX_COUNT;
       if (count < least) least = count;
     }
     return least;
@@ -39,9 +42,10 @@ export class FrequencySketch {
     let added = false;
     for (let i = 0; i < 4; i += 1) {
       const place = placeOf(block, spread, i);
-      const count = this.#counts[place] ?? 0;
-      if (count < MAX_COUNT) {
-        this.#counts[place] = count + 1;
+      const pair = this.#counts[place >>> 1] ?? 0;
+      const shift = shiftOf(place);
+      if (((pair >>> shift) & MAX_COUNT) < MAX_COUNT) {
+        this.#counts[place >>> 1] = pair + (1 << shift);
         added = true;
       }
     }
@@ -62,9 +66,9 @@ export class FrequencySketch {
   #age(): void {
     let odd = 0;
     for (let i = 0; i < this.#counts.length; i += 1) {
-      const count = this.#counts[i] ?? 0;
-      odd += count & 1;
-      this.#counts[i] = count >>> 1;
+      const pair = this.#counts[i] ?? 0;
+      odd += (pair & 1) + ((pair >>> 4) & 1);
+      this.#counts[i] = (pair >>> 1) & HALVED;
     }
     this.#size = Math.max(0, (this.#size - (odd >>> 2)) >>> 1);
   }
@@ -78,4 +82,9 @@ function spreadOf(hash: number): number {
 function placeOf(block: number, spread: number, i: number): number {
   const bits = spread >>> (i << 3);
   return ((block + (bits & 1) + (i << 1)) << 4) + ((bits >>> 1) & 15);
+}
+
+// Two counters share a byte.
+function shiftOf(place: number): number {
+  return (place & 1) << 2;
 }

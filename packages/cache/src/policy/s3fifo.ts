@@ -1,6 +1,7 @@
-import { EntryList } from './entry-list.ts';
-import type { Entry, EvictionPolicy } from './eviction-policy.ts';
 import { hashKey } from './key-hash.ts';
+import { Links } from './links.ts';
+import { SlotList } from './slot-list.ts';
+import { NONE, type SlotFacts, type SlotPolicy } from './slot-policy.ts';
 
 // mark = queue * 4 + uses, at most 3 uses.
 const SMALL = 4;
@@ -11,36 +12,45 @@ const USES = 3;
  * S3-FIFO (Yang et al., SOSP '23): newcomers pass through a small queue of a tenth of the cache, what was used there moves
  * to the main queue, and a ghost of the recently evicted lets a returning key in at once.
  */
-export class S3FifoPolicy implements EvictionPolicy {
-  readonly #small = new EntryList();
-  readonly #main = new EntryList();
+export class S3FifoPolicy implements SlotPolicy {
+  readonly #facts: SlotFacts;
+  readonly #links: Links;
+  readonly #small: SlotList;
+  readonly #main: SlotList;
   readonly #smallSize: number;
   readonly #mainSize: number;
   readonly #ghost: Ghost;
 
   /** @param capacity - how many entries the cache is expected to hold */
-  constructor(capacity: number) {
+  constructor(facts: SlotFacts, capacity: number) {
+    this.#facts = facts;
+    this.#links = new Links(capacity + 1);
+    this.#small = new SlotList(this.#links);
+    this.#main = new SlotList(this.#links);
     this.#smallSize = Math.max(1, Math.floor(capacity / 10));
     this.#mainSize = Math.max(1, capacity - this.#smallSize);
     this.#ghost = new Ghost(Math.max(1, Math.floor(capacity * 0.9)));
   }
 
-  onInsert(entry: Entry): void {
-    if (this.#ghost.take(entry.key)) this.#push(this.#main, entry, MAIN);
-    else this.#push(this.#small, entry, SMALL);
+  onInsert(slot: number): void {
+    this.#links.reserve(slot);
+    if (this.#ghost.take(this.#facts.keyOf(slot))) this.#push(this.#main, slot, MAIN);
+    else this.#push(this.#small, slot, SMALL);
   }
 
-  onHit(entry: Entry): void {
-    if ((entry.mark & USES) < USES) entry.mark += 1;
+  onHit(slot: number): void {
+    const mark = this.#links.mark(slot);
+    if ((mark & USES) < USES) this.#links.setMark(slot, mark + 1);
   }
 
-  onRemove(entry: Entry): void {
-    (entry.mark < MAIN ? this.#small : this.#main).remove(entry);
+  onRemove(slot: number): void {
+    (this.#links.mark(slot) < MAIN ? this.#small : this.#main).remove(slot);
   }
 
-  victim(incoming: Entry): Entry {
+  victim(incoming: number): number {
     const fromSmall = this.#small.size >= this.#smallSize || this.#main.size === 0;
-    return (fromSmall ? this.#leaveSmall() : this.#leaveMain()) ?? incoming;
+    const victim = fromSmall ? this.#leaveSmall() : this.#leaveMain();
+    return victim === NONE ? incoming : victim;
   }
 
   clear(): void {
@@ -49,30 +59,31 @@ export class S3FifoPolicy implements EvictionPolicy {
     this.#ghost.clear();
   }
 
-  #push(list: EntryList, entry: Entry, mark: number): void {
-    entry.mark = mark;
-    list.pushHead(entry);
+  #push(list: SlotList, slot: number, mark: number): void {
+    this.#links.setMark(slot, mark);
+    list.pushHead(slot);
   }
 
-  #leaveSmall(): Entry | undefined {
-    for (let entry = this.#small.tail; entry !== undefined; entry = this.#small.tail) {
-      const uses = entry.mark & USES;
+  #leaveSmall(): number {
+    for (let slot = this.#small.tail; slot !== NONE; slot = this.#small.tail) {
+      const uses = this.#links.mark(slot) & USES;
       if (uses <= 1) {
-        this.#ghost.add(entry.key);
-        return entry;
+        this.#ghost.add(this.#facts.keyOf(slot));
+        return slot;
       }
-      this.#small.remove(entry);
-      this.#push(this.#main, entry, MAIN + uses);
+      this.#small.remove(slot);
+      this.#push(this.#main, slot, MAIN + uses);
       if (this.#main.size > this.#mainSize) return this.#leaveMain();
     }
     return this.#leaveMain();
   }
 
-  #leaveMain(): Entry | undefined {
-    for (let entry = this.#main.tail; entry !== undefined; entry = this.#main.tail) {
-      if ((entry.mark & USES) === 0) return entry;
-      this.#main.remove(entry);
-      this.#push(this.#main, entry, entry.mark - 1);
+  #leaveMain(): number {
+    for (let slot = this.#main.tail; slot !== NONE; slot = this.#main.tail) {
+      const mark = this.#links.mark(slot);
+      if ((mark & USES) === 0) return slot;
+      this.#main.remove(slot);
+      this.#push(this.#main, slot, mark - 1);
     }
     return this.#small.tail;
   }
@@ -86,18 +97,17 @@ const WAYS = 4;
  */
 class Ghost {
   readonly #limit: number;
-  readonly #mask: number;
+  readonly #buckets: number;
   readonly #prints: Int32Array;
   readonly #numbers: Int32Array;
   #evictions = 0;
 
   constructor(limit: number) {
-    let slots = 64;
-    while (slots < limit * 2) slots *= 2;
     this.#limit = limit;
-    this.#mask = slots / WAYS - 1;
-    this.#prints = new Int32Array(slots);
-    this.#numbers = new Int32Array(slots);
+    // Twice as many places as keys, so that few are pushed out of their bucket before their time.
+    this.#buckets = Math.max(16, Math.ceil((limit * 2) / WAYS));
+    this.#prints = new Int32Array(this.#buckets * WAYS);
+    this.#numbers = new Int32Array(this.#buckets * WAYS);
   }
 
   add(key: string): void {
@@ -111,7 +121,7 @@ class Ghost {
   /** Whether `key` is remembered; it is forgotten by being asked for. */
   take(key: string): boolean {
     const print = hashKey(key) | 1;
-    const first = ((print >>> 1) & this.#mask) * WAYS;
+    const first = this.#bucketOf(print);
     for (let slot = first; slot < first + WAYS; slot += 1) {
       if (this.#prints[slot] !== print) continue;
       this.#prints[slot] = 0;
@@ -126,7 +136,7 @@ class Ghost {
 
   // The key's own slot, a free one, or the one written longest ago.
   #slotFor(print: number): number {
-    const first = ((print >>> 1) & this.#mask) * WAYS;
+    const first = this.#bucketOf(print);
     let oldest = first;
     for (let slot = first; slot < first + WAYS; slot += 1) {
       const held = this.#prints[slot];
@@ -134,6 +144,10 @@ class Ghost {
       if (this.#age(slot) > this.#age(oldest)) oldest = slot;
     }
     return oldest;
+  }
+
+  #bucketOf(print: number): number {
+    return ((print >>> 1) % this.#buckets) * WAYS;
   }
 
   #age(slot: number): number {

@@ -1,40 +1,49 @@
-import { EntryList } from './entry-list.ts';
-import type { Entry, EvictionPolicy } from './eviction-policy.ts';
+import { Links } from './links.ts';
+import { SlotList } from './slot-list.ts';
+import { NONE, type SlotPolicy } from './slot-policy.ts';
 
 /**
  * SIEVE (Zhang et al., NSDI '24): entries stay in insertion order, a read sets one bit, and a hand that walks from the
  * oldest to the newest evicts the first entry without it. Not scan resistant, by its authors' own word.
  */
-export class SievePolicy implements EvictionPolicy {
-  readonly #list = new EntryList();
-  #hand: Entry | undefined;
+export class SievePolicy implements SlotPolicy {
+  readonly #links: Links;
+  readonly #list: SlotList;
+  #hand: number = NONE;
 
-  onInsert(entry: Entry): void {
-    entry.mark = 0;
-    this.#list.pushHead(entry);
+  constructor(expected: number) {
+    this.#links = new Links(expected);
+    this.#list = new SlotList(this.#links);
   }
 
-  onHit(entry: Entry): void {
-    entry.mark = 1;
+  onInsert(slot: number): void {
+    this.#links.reserve(slot);
+    this.#links.setMark(slot, 0);
+    this.#list.pushHead(slot);
   }
 
-  onRemove(entry: Entry): void {
-    if (this.#hand === entry) this.#hand = entry.prev;
-    this.#list.remove(entry);
+  onHit(slot: number): void {
+    this.#links.setMark(slot, 1);
   }
 
-  victim(incoming: Entry): Entry {
-    let candidate = this.#hand ?? this.#list.tail;
-    while (candidate !== undefined && candidate.mark === 1) {
-      candidate.mark = 0;
-      candidate = candidate.prev ?? this.#list.tail;
+  onRemove(slot: number): void {
+    if (this.#hand === slot) this.#hand = this.#links.prev(slot);
+    this.#list.remove(slot);
+  }
+
+  victim(incoming: number): number {
+    let candidate = this.#hand === NONE ? this.#list.tail : this.#hand;
+    while (candidate !== NONE && this.#links.mark(candidate) === 1) {
+      this.#links.setMark(candidate, 0);
+      const newer = this.#links.prev(candidate);
+      candidate = newer === NONE ? this.#list.tail : newer;
     }
     this.#hand = candidate;
-    return candidate ?? incoming;
+    return candidate === NONE ? incoming : candidate;
   }
 
   clear(): void {
     this.#list.clear();
-    this.#hand = undefined;
+    this.#hand = NONE;
   }
 }

@@ -1,9 +1,12 @@
 import { InvalidOptionError, type Random } from '@xiaoke/core';
+import type { MakePolicy } from '../memory/policy-store.ts';
+import { EntryPolicy } from './entry-policy.ts';
 import type { EvictionPolicy } from './eviction-policy.ts';
 import { FifoPolicy } from './fifo.ts';
 import { LfuPolicy } from './lfu.ts';
 import { S3FifoPolicy } from './s3fifo.ts';
 import { SievePolicy } from './sieve.ts';
+import type { SlotFacts, SlotPolicy } from './slot-policy.ts';
 import { TtlPolicy } from './ttl.ts';
 import { WTinyLfuPolicy } from './w-tinylfu.ts';
 
@@ -13,15 +16,21 @@ export type StrategyName = 'lru' | 'ttl' | 'fifo' | 'lfu' | 'sieve' | 's3fifo' |
 /** What decides who leaves a full cache: a name, or a policy of your own. */
 export type Strategy = StrategyName | EvictionPolicy;
 
-const POLICIES: Readonly<
-  Record<Exclude<StrategyName, 'lru'>, (capacity: number, random: Random) => EvictionPolicy>
-> = {
-  ttl: () => new TtlPolicy(),
-  fifo: () => new FifoPolicy(),
-  lfu: () => new LfuPolicy(),
-  sieve: () => new SievePolicy(),
-  s3fifo: (capacity) => new S3FifoPolicy(capacity),
-  'w-tinylfu': (capacity, random) => new WTinyLfuPolicy(capacity, random),
+/** What the policies of the package are made of. `capacity` is how many entries the cache is expected to hold. */
+interface PolicyParts {
+  readonly facts: SlotFacts;
+  readonly expected: number;
+  readonly capacity: number;
+  readonly random: Random;
+}
+
+const POLICIES: Readonly<Record<Exclude<StrategyName, 'lru'>, (parts: PolicyParts) => SlotPolicy>> = {
+  ttl: ({ facts, expected }) => new TtlPolicy(facts, expected),
+  fifo: ({ expected }) => new FifoPolicy(expected),
+  lfu: ({ expected }) => new LfuPolicy(expected),
+  sieve: ({ expected }) => new SievePolicy(expected),
+  s3fifo: ({ facts, capacity }) => new S3FifoPolicy(facts, capacity),
+  'w-tinylfu': ({ facts, capacity, random }) => new WTinyLfuPolicy(facts, capacity, random),
 };
 
 const METHODS = ['onInsert', 'onHit', 'onRemove', 'victim'] as const;
@@ -41,11 +50,10 @@ export function checkStrategy(strategy: unknown): asserts strategy is Strategy {
   }
 }
 
-/** The policy behind a strategy other than `lru`. */
-export function createPolicy(
-  strategy: Exclude<Strategy, 'lru'>,
-  capacity: number,
-  random: Random,
-): EvictionPolicy {
-  return typeof strategy === 'string' ? POLICIES[strategy](capacity, random) : strategy;
+/** The policy behind a strategy other than `lru`, for the store that asks for it. */
+export function policyOf(strategy: Exclude<Strategy, 'lru'>, capacity: number, random: Random): MakePolicy {
+  return (facts, expected) =>
+    typeof strategy === 'string'
+      ? POLICIES[strategy]({ facts, expected, capacity, random })
+      : new EntryPolicy(strategy, facts);
 }

@@ -1,64 +1,85 @@
-import type { Entry, EvictionPolicy } from './eviction-policy.ts';
+import { Links } from './links.ts';
+import { NONE, type SlotFacts, type SlotPolicy } from './slot-policy.ts';
 
-/** Evicts what would expire first. A binary heap by `expiresAt`; `mark` is an entry's place in it. */
-export class TtlPolicy implements EvictionPolicy {
-  #heap: Entry[] = [];
+/** Evicts what would expire first. A binary heap of slots by their expiry; the mark is an entry's place in it. */
+export class TtlPolicy implements SlotPolicy {
+  readonly #facts: SlotFacts;
+  readonly #places: Links;
+  #heap: number[] = [];
 
-  onInsert(entry: Entry): void {
-    this.#put(entry, this.#heap.length);
-    this.#up(entry);
+  constructor(facts: SlotFacts, expected: number) {
+    this.#facts = facts;
+    this.#places = new Links(expected);
   }
 
-  // A write or a sliding ttl moves the moment of expiry.
-  onHit(entry: Entry): void {
-    this.#up(entry);
-    this.#down(entry);
+  onInsert(slot: number): void {
+    this.#places.reserve(slot);
+    this.#put(slot, this.#heap.length);
+    this.#up(slot);
   }
 
-  onRemove(entry: Entry): void {
+  // Reading it changes nothing, but writing it again does.
+  onHit(slot: number): void {
+    this.onExpiryMoved(slot);
+  }
+
+  onExpiryMoved(slot: number): void {
+    this.#up(slot);
+    this.#down(slot);
+  }
+
+  onRemove(slot: number): void {
     const last = this.#heap.pop();
-    if (last === undefined || last === entry) return;
-    this.#put(last, entry.mark);
-    this.onHit(last);
+    if (last === undefined || last === slot) return;
+    this.#put(last, this.#places.mark(slot));
+    this.onExpiryMoved(last);
   }
 
-  victim(incoming: Entry): Entry {
+  victim(incoming: number): number {
     const first = this.#heap[0];
-    return first === undefined || (incoming !== undefined && incoming.expiresAt < first.expiresAt)
-      ? incoming
-      : first;
+    if (first === undefined) return incoming;
+    return this.#facts.expiresAt(incoming) < this.#facts.expiresAt(first) ? incoming : first;
   }
 
   clear(): void {
     this.#heap = [];
   }
 
-  #put(entry: Entry, place: number): void {
-    this.#heap[place] = entry;
-    entry.mark = place;
+  #put(slot: number, place: number): void {
+    this.#heap[place] = slot;
+    this.#places.setMark(slot, place);
   }
 
-  #up(entry: Entry): void {
-    while (entry.mark > 0) {
-      const parent = this.#heap[(entry.mark - 1) >> 1];
-      if (parent === undefined || parent.expiresAt <= entry.expiresAt) return;
-      this.#swap(parent, entry);
+  #up(slot: number): void {
+    for (let place = this.#places.mark(slot); place > 0; place = this.#places.mark(slot)) {
+      const parent = this.#heap[(place - 1) >> 1] ?? NONE;
+      if (!this.#isBefore(slot, parent)) return;
+      this.#swap(parent, slot);
     }
   }
 
-  #down(entry: Entry): void {
+  #down(slot: number): void {
     for (;;) {
-      const left = this.#heap[2 * entry.mark + 1];
-      const right = this.#heap[2 * entry.mark + 2];
-      const child =
-        left !== undefined && right !== undefined && right.expiresAt < left.expiresAt ? right : left;
-      if (child === undefined || child.expiresAt >= entry.expiresAt) return;
-      this.#swap(entry, child);
+      const child = this.#earlierChild(this.#places.mark(slot));
+      if (child === undefined || !this.#isBefore(child, slot)) return;
+      this.#swap(slot, child);
     }
   }
 
-  #swap(above: Entry, below: Entry): void {
-    const [high, low] = [above.mark, below.mark];
+  #earlierChild(place: number): number | undefined {
+    const left = this.#heap[2 * place + 1];
+    const right = this.#heap[2 * place + 2];
+    if (left === undefined || right === undefined) return left;
+    return this.#isBefore(right, left) ? right : left;
+  }
+
+  #isBefore(one: number, other: number): boolean {
+    return this.#facts.expiresAt(one) < this.#facts.expiresAt(other);
+  }
+
+  #swap(above: number, below: number): void {
+    const high = this.#places.mark(above);
+    const low = this.#places.mark(below);
     this.#put(below, high);
     this.#put(above, low);
   }

@@ -1,8 +1,9 @@
 import type { Random } from '@xiaoke/core';
-import { EntryList } from './entry-list.ts';
-import type { Entry, EvictionPolicy } from './eviction-policy.ts';
 import { FrequencySketch } from './frequency-sketch.ts';
 import { hashKey } from './key-hash.ts';
+import { Links } from './links.ts';
+import { SlotList } from './slot-list.ts';
+import { NONE, type SlotFacts, type SlotPolicy } from './slot-policy.ts';
 import { WindowClimber } from './window-climber.ts';
 
 // mark = 30 bits of the key's hash, and the queue in the lowest two.
@@ -20,10 +21,12 @@ const JITTER = 1 / 128;
  * W-TinyLFU (Einziger, Friedman and Manes, 2017), adaptive: newcomers live in a window, and must have been used more often
  * than the main space's victim to stay; the window grows or shrinks as the hit ratio tells.
  */
-export class WTinyLfuPolicy implements EvictionPolicy {
-  readonly #window = new EntryList();
-  readonly #probation = new EntryList();
-  readonly #protected = new EntryList();
+export class WTinyLfuPolicy implements SlotPolicy {
+  readonly #facts: SlotFacts;
+  readonly #links: Links;
+  readonly #window: SlotList;
+  readonly #probation: SlotList;
+  readonly #protected: SlotList;
   readonly #sketch: FrequencySketch;
   readonly #capacity: number;
   readonly #random: Random;
@@ -32,42 +35,49 @@ export class WTinyLfuPolicy implements EvictionPolicy {
   readonly #climber: WindowClimber;
 
   /** @param capacity - how many entries the cache is expected to hold */
-  constructor(capacity: number, random: Random) {
+  constructor(facts: SlotFacts, capacity: number, random: Random) {
+    this.#facts = facts;
     this.#capacity = capacity;
     this.#random = random;
+    this.#links = new Links(capacity + 1);
+    this.#window = new SlotList(this.#links);
+    this.#probation = new SlotList(this.#links);
+    this.#protected = new SlotList(this.#links);
     this.#sketch = new FrequencySketch(capacity);
     this.#climber = new WindowClimber(capacity);
     this.#windowSize = this.#climber.size;
     this.#divide();
   }
 
-  onInsert(entry: Entry): void {
-    entry.mark = hashKey(entry.key) & ~QUEUE;
-    this.#sketch.increment(entry.mark >> 2);
-    this.#window.pushHead(entry);
+  onInsert(slot: number): void {
+    this.#links.reserve(slot);
+    const mark = hashKey(this.#facts.keyOf(slot)) & ~QUEUE;
+    this.#sketch.increment(mark >> 2);
+    this.#move(slot, mark, WINDOW);
     this.#spill();
     if (this.#climber.record(false)) this.#resize();
   }
 
-  onHit(entry: Entry): void {
-    this.#sketch.increment(entry.mark >> 2);
-    const queue = entry.mark & QUEUE;
-    this.#listOf(entry).remove(entry);
-    if (queue === WINDOW) this.#window.pushHead(entry);
-    else this.#move(entry, this.#protected, PROTECTED);
-    while (this.#protected.size > this.#protectedSize) this.#demote();
+  onHit(slot: number): void {
+    const mark = this.#links.mark(slot);
+    this.#sketch.increment(mark >> 2);
+    const queue = mark & QUEUE;
+    if (queue === PROBATION) this.#promote(slot, mark);
+    else this.#listOf(queue).moveToHead(slot);
     if (this.#climber.record(true)) this.#resize();
   }
 
-  onRemove(entry: Entry): void {
-    this.#listOf(entry).remove(entry);
+  onRemove(slot: number): void {
+    this.#listOf(this.#links.mark(slot) & QUEUE).remove(slot);
   }
 
-  victim(incoming: Entry): Entry {
+  victim(incoming: number): number {
     const candidate = this.#window.tail;
     // The entry that comes in pushes the oldest of a full window out: it or the main space's victim has to go.
-    if (candidate !== undefined && this.#window.size >= this.#windowSize) return this.#contest(candidate);
-    return this.#probation.tail ?? this.#protected.tail ?? candidate ?? incoming;
+    if (candidate !== NONE && this.#window.size >= this.#windowSize) return this.#contest(candidate);
+    const resident = this.#resident();
+    if (resident !== NONE) return resident;
+    return candidate === NONE ? incoming : candidate;
   }
 
   clear(): void {
@@ -77,17 +87,22 @@ export class WTinyLfuPolicy implements EvictionPolicy {
     this.#sketch.clear();
   }
 
-  #contest(candidate: Entry): Entry {
-    const resident = this.#probation.tail ?? this.#protected.tail;
-    if (resident === undefined || !this.#admits(candidate, resident)) return candidate;
+  /** Who has to leave the main space. */
+  #resident(): number {
+    return this.#probation.tail === NONE ? this.#protected.tail : this.#probation.tail;
+  }
+
+  #contest(candidate: number): number {
+    const resident = this.#resident();
+    if (resident === NONE || !this.#admits(candidate, resident)) return candidate;
     this.#window.remove(candidate);
-    this.#move(candidate, this.#probation, PROBATION);
+    this.#move(candidate, this.#links.mark(candidate), PROBATION);
     return resident;
   }
 
-  #admits(candidate: Entry, resident: Entry): boolean {
-    const uses = this.#sketch.frequency(candidate.mark >> 2);
-    if (uses > this.#sketch.frequency(resident.mark >> 2)) return true;
+  #admits(candidate: number, resident: number): boolean {
+    const uses = this.#sketch.frequency(this.#links.mark(candidate) >> 2);
+    if (uses > this.#sketch.frequency(this.#links.mark(resident) >> 2)) return true;
     return uses >= WARM_CANDIDATE && this.#random() < JITTER;
   }
 
@@ -105,36 +120,40 @@ export class WTinyLfuPolicy implements EvictionPolicy {
   }
 
   #spill(): void {
-    while (this.#window.size > this.#windowSize && this.#window.tail !== undefined) {
+    while (this.#window.size > this.#windowSize) {
       const oldest = this.#window.tail;
       this.#window.remove(oldest);
-      this.#move(oldest, this.#probation, PROBATION);
+      this.#move(oldest, this.#links.mark(oldest), PROBATION);
     }
   }
 
   #refill(): void {
-    while (this.#window.size < this.#windowSize && this.#probation.tail !== undefined) {
-      const entry = this.#probation.tail;
-      this.#probation.remove(entry);
-      entry.mark = (entry.mark & ~QUEUE) | WINDOW;
-      this.#window.pushTail(entry);
+    while (this.#window.size < this.#windowSize && this.#probation.size > 0) {
+      const slot = this.#probation.tail;
+      this.#probation.remove(slot);
+      this.#links.setMark(slot, (this.#links.mark(slot) & ~QUEUE) | WINDOW);
+      this.#window.pushTail(slot);
     }
   }
 
+  #promote(slot: number, mark: number): void {
+    this.#probation.remove(slot);
+    this.#move(slot, mark, PROTECTED);
+    while (this.#protected.size > this.#protectedSize) this.#demote();
+  }
+
   #demote(): void {
-    const entry = this.#protected.tail;
-    if (entry === undefined) return;
-    this.#protected.remove(entry);
-    this.#move(entry, this.#probation, PROBATION);
+    const slot = this.#protected.tail;
+    this.#protected.remove(slot);
+    this.#move(slot, this.#links.mark(slot), PROBATION);
   }
 
-  #move(entry: Entry, list: EntryList, queue: number): void {
-    entry.mark = (entry.mark & ~QUEUE) | queue;
-    list.pushHead(entry);
+  #move(slot: number, mark: number, queue: number): void {
+    this.#links.setMark(slot, (mark & ~QUEUE) | queue);
+    this.#listOf(queue).pushHead(slot);
   }
 
-  #listOf(entry: Entry): EntryList {
-    const queue = entry.mark & QUEUE;
+  #listOf(queue: number): SlotList {
     if (queue === WINDOW) return this.#window;
     return queue === PROBATION ? this.#probation : this.#protected;
   }

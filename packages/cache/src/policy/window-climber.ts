@@ -44,12 +44,15 @@ export class WindowClimber {
   #usual: Score[] = [];
   #tried: Score[] = [];
   #hits = 0;
+  /** Those up to the last part; dividing by its length for each request would cost as much as finding its entry. */
   #requests = 0;
+  #left: number;
 
   constructor(capacity: number) {
     this.#capacity = capacity;
     this.#part = Math.ceil(Math.max(SHORTEST_BLOCK, BLOCK * capacity) / PARTS);
     this.#block = this.#part * PARTS;
+    this.#left = this.#part;
     this.#rest = Math.max(SHORTEST_WARMING, Math.ceil((WARM_AFTER * capacity) / this.#block));
   }
 
@@ -62,8 +65,10 @@ export class WindowClimber {
   /** Counts a request. Returns whether the size may have changed. */
   record(hit: boolean): boolean {
     if (hit) this.#hits += 1;
-    this.#requests += 1;
-    if (this.#requests % this.#part !== 0) return false;
+    this.#left -= 1;
+    if (this.#left > 0) return false;
+    this.#left = this.#part;
+    this.#requests += this.#part;
     const score = { hits: this.#hits, requests: this.#requests };
     const bad = this.#trial !== undefined && advantageOf([score], this.#usual) <= BAD;
     if (!bad && this.#requests < this.#block) return false;

@@ -2,7 +2,7 @@ import { systemRandom, type Random } from '@xiaoke/core';
 import type { EntryStore } from '../memory/entry-store.ts';
 import { LruStore } from '../memory/lru-store.ts';
 import { PolicyStore } from '../memory/policy-store.ts';
-import { createPolicy, type Strategy } from '../policy/strategy.ts';
+import { policyOf, type Strategy } from '../policy/strategy.ts';
 import { Scope } from '../scope.ts';
 import { Stored } from '../stored.ts';
 import { resolveLifetime } from '../lifetime.ts';
@@ -48,5 +48,5 @@ function storeOf(strategy: Strategy, maxEntries: number, random: Random): EntryS
   const bounds = { maxEntries, maxBytes: Infinity };
   const listener = { onEvict: (): void => {}, onPolicyError: (): void => {} };
   if (strategy === 'lru') return new LruStore(bounds, listener);
-  return new PolicyStore(createPolicy(strategy, maxEntries, random), bounds, listener);
+  return new PolicyStore(policyOf(strategy, maxEntries, random), bounds, listener);
 }

@@ -1,6 +1,8 @@
 import type { Random } from '@xiaoke/core';
-import { PolicyStore } from '../memory/policy-store.ts';
-import type { Entry, EvictionPolicy } from '../policy/eviction-policy.ts';
+import { PolicyStore, type MakePolicy } from '../memory/policy-store.ts';
+import { EntryPolicy } from '../policy/entry-policy.ts';
+import type { EvictionPolicy } from '../policy/eviction-policy.ts';
+import type { SlotPolicy } from '../policy/slot-policy.ts';
 import { resolveLifetime } from '../lifetime.ts';
 import { Scope } from '../scope.ts';
 import { Stored } from '../stored.ts';
@@ -42,6 +44,14 @@ export function checkEvictionPolicy(
   make: (capacity: number) => EvictionPolicy,
   options: ConformanceOptions = {},
 ): void {
+  checkPolicy((capacity) => {
+    const policy = make(capacity);
+    return (facts) => new EntryPolicy(policy, facts);
+  }, options);
+}
+
+/** {@link checkEvictionPolicy} for what stands behind every strategy, those of the package too. */
+export function checkPolicy(make: (capacity: number) => MakePolicy, options: ConformanceOptions = {}): void {
   const { operations = 20_000, maxEntries = 32, seed = 1 } = options;
   const trial = new Trial(make(maxEntries), maxEntries, seeded(seed));
   for (let done = 1; done <= operations; done += 1) {
@@ -51,60 +61,65 @@ export function checkEvictionPolicy(
 }
 
 /** Stands between the store and the policy, and keeps count of what the policy was told. */
-class Watched implements EvictionPolicy {
-  readonly held = new Set<Entry>();
-  readonly #policy: EvictionPolicy;
+class Watched implements SlotPolicy {
+  readonly held = new Set<number>();
+  readonly #policy: SlotPolicy;
 
-  constructor(policy: EvictionPolicy) {
+  constructor(policy: SlotPolicy) {
     this.#policy = policy;
   }
 
-  onInsert(entry: Entry): void {
-    this.held.add(entry);
-    this.#policy.onInsert(entry);
+  onInsert(slot: number): void {
+    this.held.add(slot);
+    this.#policy.onInsert(slot);
   }
 
-  onHit(entry: Entry): void {
-    this.#policy.onHit(entry);
+  onHit(slot: number): void {
+    this.#policy.onHit(slot);
   }
 
-  onRemove(entry: Entry): void {
-    this.held.delete(entry);
-    this.#policy.onRemove(entry);
+  onExpiryMoved(slot: number): void {
+    this.#policy.onExpiryMoved?.(slot);
   }
 
-  victim(incoming?: Entry): Entry {
+  onRemove(slot: number): void {
+    this.held.delete(slot);
+    this.#policy.onRemove(slot);
+  }
+
+  victim(incoming: number): number {
     return this.#policy.victim(incoming);
   }
 
   clear(): void {
-    const leaving = [...this.held];
     this.held.clear();
-    if (this.#policy.clear === undefined) for (const entry of leaving) this.#policy.onRemove(entry);
-    else this.#policy.clear();
+    this.#policy.clear();
   }
 }
 
 class Trial {
-  readonly #watched: Watched;
+  readonly #held: ReadonlySet<number>;
   readonly #store: PolicyStore;
   readonly #maxEntries: number;
   readonly #random: Random;
   #problem: string | undefined;
   readonly #plain = new Scope(resolveLifetime(undefined)).plain;
 
-  constructor(policy: EvictionPolicy, maxEntries: number, random: Random) {
-    this.#watched = new Watched(policy);
+  constructor(make: MakePolicy, maxEntries: number, random: Random) {
     this.#maxEntries = maxEntries;
     this.#random = random;
     const onPolicyError = (error: unknown): void => {
       this.#problem = String(error);
     };
-    this.#store = new PolicyStore(
-      this.#watched,
-      { maxEntries, maxBytes: Infinity },
-      { onEvict: () => {}, onPolicyError },
-    );
+    const bounds = { maxEntries, maxBytes: Infinity };
+    let held: ReadonlySet<number> = new Set();
+    const watched: MakePolicy = (facts, expected) => {
+      const policy = new Watched(make(facts, expected));
+      held = policy.held;
+      return policy;
+    };
+    this.#store = new PolicyStore(watched, bounds, { onEvict: () => {}, onPolicyError });
+    this.#held = held;
   }
 
   /** One operation. Returns what is wrong after it. */
@@ -116,14 +131,22 @@ class Trial {
       else if (dice < 0.1) this.#store.delete(key);
       else if (this.#store.get(key) === undefined) this.#store.set(key, this.#entry());
       else if (dice < 0.2) this.#store.set(key, this.#entry());
+      else if (dice < 0.3) this.#slide(key);
     } catch (error) {
       const cause = error instanceof Error && error.cause instanceof Error ? `: ${error.cause.message}` : '';
       return `${String(error)}${cause}`;
     }
     if (this.#problem !== undefined) return this.#problem;
     if (this.#store.size > this.#maxEntries) return 'The cache outgrew its bound';
-    if (this.#store.size !== this.#watched.held.size) return 'The policy was not told of everything';
+    if (this.#store.size !== this.#held.size) return 'The policy was not told of everything';
     return undefined;
+  }
+
+  #slide(key: string): void {
+    const stored = this.#store.peek(key);
+    if (stored === undefined) return;
+    stored.expiresAt += 100;
+    this.#store.update(key, stored);
   }
 
   #entry(): Stored {

@@ -12,9 +12,15 @@ export type Isolated = Readonly<Record<string, () => Promise<Figures> | Figures>
 /**
  * In the child: measures the one candidate it was asked for, prints its figures and gives undefined. In the parent: the
  * candidates as the harness takes them.
+ *
+ * @param args - for the children, such as the address of a server that the parent has started
  */
-export async function isolated(file: string, candidates: Isolated): Promise<Isolated | undefined> {
-  const asked = argv.find((argument) => argument.startsWith('--candidate='))?.slice('--candidate='.length);
+export async function isolated(
+  file: string,
+  candidates: Isolated,
+  args: readonly string[] = [],
+): Promise<Isolated | undefined> {
+  const asked = argument('candidate');
   if (asked !== undefined) {
     const measure = candidates[asked];
     if (measure === undefined) throw new Error(`no candidate called ${asked}`);
@@ -23,12 +29,19 @@ export async function isolated(file: string, candidates: Isolated): Promise<Isol
     return undefined;
   }
   return Object.fromEntries(
-    Object.keys(candidates).map((name) => [name, async () => spawned(fileURLToPath(file), name)]),
+    Object.keys(candidates).map((name) => [name, async () => spawned(fileURLToPath(file), name, args)]),
   );
 }
 
-async function spawned(file: string, name: string): Promise<Figures> {
-  const result = await run(execPath, ['--expose-gc', file, `--candidate=${name}`], { maxBuffer: 2 ** 24 });
+/** The value of `--name=value`, if this process was given one. */
+export function argument(name: string): string | undefined {
+  const start = `--${name}=`;
+  return argv.find((one) => one.startsWith(start))?.slice(start.length);
+}
+
+async function spawned(file: string, name: string, args: readonly string[]): Promise<Figures> {
+  const all = ['--expose-gc', file, `--candidate=${name}`, ...args];
+  const result = await run(execPath, all, { maxBuffer: 2 ** 24 });
   return JSON.parse(result.stdout.trim().split('\n').at(-1) ?? '') as Figures;
 }
 
