@@ -149,6 +149,8 @@ export interface Session {
   beat(): Promise<void>;
   /** Ends a wait now. */
   interrupt(): void;
+  /** The pool has another number of slots now; who inspects the queue wants to know. */
+  resize(slots: number): void;
   /** Gives up the lease; claims left are returned without counting an attempt. */
   close(timeoutMs: number): Promise<void>;
 }
@@ -179,9 +181,11 @@ export interface StoredTask {
   readonly pendingChildren: number;
 }
 
-/** Progress and log lines of a running task. */
+/** Progress and log lines of a running task; they count only for the claim that is current. */
 export interface TaskNote {
   readonly id: string;
+  readonly queue: string;
+  readonly token: number;
   readonly progress?: string | undefined;
   readonly lines: readonly string[];
 }
@@ -216,6 +220,19 @@ export interface StoredSchedule {
   /** JSON of the definition. */
   readonly definition: string;
   readonly nextAt: number;
+  /** Where the backend keeps it; whoever fires it hands this back. */
+  readonly home?: number | undefined;
+}
+
+/** A schedule as it is to be stored. */
+export interface SchedulePut {
+  readonly schedule: StoredSchedule;
+  /** The definition as it was read; `undefined` when there was none. The put counts only if that is still so. */
+  readonly expected: string | undefined;
+  /** Its rule has not changed: the next time that is stored stays, whoever moved it meanwhile. */
+  readonly keepsTime: boolean;
+  /** What decides where its tasks live. */
+  readonly task: Pick<NewTask, 'queue' | 'unique' | 'group'>;
 }
 
 /** One fire of a schedule: accepted only if its next time still is `expected`. */
@@ -229,6 +246,7 @@ export interface ScheduleFire {
   readonly queue: string;
   /** `skip`: nothing is enqueued while the task of the last fire is still live. */
   readonly overlap: 'allow' | 'skip';
+  readonly home?: number | undefined;
 }
 
 /**
@@ -244,7 +262,8 @@ export interface StatusStore {
   onFinished(listener: (ids: readonly string[]) => void): () => void;
   /** Calls back when a schedule was changed by anybody: a hint. */
   onScheduleChange(listener: () => void): () => void;
-  putSchedule(schedule: StoredSchedule, queue: string): Promise<void>;
+  /** `false` when the schedule is no longer what `expected` says. */
+  putSchedule(put: SchedulePut): Promise<boolean>;
   removeSchedule(id: string): Promise<boolean>;
   listSchedules(): Promise<readonly StoredSchedule[]>;
   dueSchedules(
@@ -265,6 +284,8 @@ export interface StatusStore {
 export interface Backend extends StatusStore {
   readonly type: 'memory' | 'redis' | 'rabbitmq';
   readonly partitions: number;
+  /** The backend's time in milliseconds since the epoch, as far as this process knows; its own clock may be wrong. */
+  now(): number;
   /** Completes a fresh id: with several partitions it names the one where the task's keys live. */
   newId(
     id: string,

@@ -5,6 +5,7 @@ import { checkInteger, checkName } from './task-options.ts';
 import type { TaskRecord } from './task.ts';
 
 const CHUNK = 200;
+const PAGE = 1_000;
 
 type Which = readonly string[] | string | { readonly queue: string };
 
@@ -34,8 +35,7 @@ export class BackendDeadLetters implements DeadLetters {
     }
     // Over all queues the cursor says which queue it belongs to.
     const queues = await this.#queues();
-    const [name, inner] =
-      options.cursor === undefined ? [] : (JSON.parse(options.cursor) as [string, string?]);
+    const [name, inner] = options.cursor === undefined ? [] : checkCursor(options.cursor);
     const items: TaskRecord[] = [];
     for (
       let index = name === undefined ? 0 : queues.indexOf(name);
@@ -79,15 +79,22 @@ export class BackendDeadLetters implements DeadLetters {
     if (typeof which !== 'object' || which === null || !('queue' in which))
       throw new InvalidOptionError('ids', 'must be ids or { queue }');
     const queue = checkName(which.queue, 'queue');
-    // What dies again while this runs is left for the next call, so that it ends.
-    let left = await this.count(queue);
-    while (left > 0) {
-      const { ids } = await this.#backend.deadLetters(queue, Math.min(CHUNK, left), undefined);
-      if (ids.length === 0) break;
-      done += await act(ids);
-      left -= ids.length;
-    }
+    const ids = await this.#idsOf(queue);
+    for (let start = 0; start < ids.length; start += CHUNK)
+      done += await act(ids.slice(start, start + CHUNK));
     return done;
+  }
+
+  /** All there are now: what dies later is left for the next call, and what cannot come back holds up nobody. */
+  async #idsOf(queue: string): Promise<readonly string[]> {
+    const ids: string[] = [];
+    let cursor: string | undefined;
+    do {
+      const page = await this.#backend.deadLetters(queue, PAGE, cursor);
+      ids.push(...page.ids);
+      cursor = page.cursor;
+    } while (cursor !== undefined);
+    return ids;
   }
 
   async #page(
@@ -95,6 +102,7 @@ export class BackendDeadLetters implements DeadLetters {
     limit: number,
     cursor: string | undefined,
   ): Promise<{ items: TaskRecord[]; cursor: string | undefined }> {
+    if (cursor !== undefined && !/^\d{1,15}(:\d{1,15})?$/.test(cursor)) throw badCursor();
     const { ids, cursor: next } = await this.#backend.deadLetters(queue, limit, cursor);
     const records = await this.#records(ids);
     return { items: records.filter((record) => record !== undefined), cursor: next };
@@ -103,4 +111,20 @@ export class BackendDeadLetters implements DeadLetters {
   async #queues(): Promise<readonly string[]> {
     return [...new Set([...this.#known, ...(await this.#backend.queues())])].sort();
   }
+}
+
+function checkCursor(cursor: string): readonly [string, string?] {
+  let parts: unknown;
+  try {
+    parts = JSON.parse(cursor);
+  } catch {
+    throw badCursor();
+  }
+  const texts = Array.isArray(parts) && parts.length > 0 && parts.every((part) => typeof part === 'string');
+  if (!texts) throw badCursor();
+  return parts as [string, string?];
+}
+
+function badCursor(): InvalidOptionError {
+  return new InvalidOptionError('cursor', 'must be one that an earlier page gave');
 }

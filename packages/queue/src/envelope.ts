@@ -33,6 +33,8 @@ export interface Envelope extends EnvelopeExtras {
   readonly unique: UniqueRule | undefined;
   readonly group: GroupRule | undefined;
   readonly payload: unknown;
+  /** Why the payload cannot be read: another version of this package wrote it. */
+  readonly unreadable?: QueueError | undefined;
 }
 
 // Only what differs from the built-in defaults is written: it is stored once per task.
@@ -54,6 +56,8 @@ interface Delta {
   z?: Compression['algorithm'];
 }
 
+// Another version may write payloads in another way. All before the payload keeps its meaning, in Lua too, so that a task of
+// another version can be found, cancelled, purged, and let its group and its unique key go.
 const VERSION = 1;
 
 /** Writes the text a backend keeps: `[version, name, enqueuedAt, delta or 0, payload]`. */
@@ -80,12 +84,14 @@ export function encodeEnvelope(
   return `[${VERSION},${JSON.stringify(name)},${now},${isEmpty(delta) ? '0' : JSON.stringify(delta)}${tail}`;
 }
 
-/** Reads it back. @throws QueueError `PAYLOAD_INVALID` for a version or text it does not know */
+/** Reads it back. A task of another version is `unreadable` and has no payload. */
 export function decodeEnvelope(blob: string): Envelope {
   const parts = JSON.parse(blob) as [number, string, number, Delta | 0, unknown?];
-  if (parts[0] !== VERSION)
-    throw new QueueError('PAYLOAD_INVALID', `The task has envelope version ${parts[0]}, not ${VERSION}`);
   const delta = parts[3] === 0 ? {} : parts[3];
+  const unreadable =
+    parts[0] === VERSION
+      ? undefined
+      : new QueueError('PAYLOAD_INVALID', `The task has envelope version ${parts[0]}, not ${VERSION}`);
   return {
     name: parts[1],
     queue: delta.q ?? BUILT_IN.queue,
@@ -102,8 +108,13 @@ export function decodeEnvelope(blob: string): Envelope {
     children: delta.c,
     traceparent: delta.w,
     schedule: delta.s,
-    payload: delta.z === undefined ? parts[4] : JSON.parse(decompress(String(parts[4]), delta.z)),
+    payload: unreadable === undefined ? readPayload(parts[4], delta.z) : undefined,
+    unreadable,
   };
+}
+
+function readPayload(payload: unknown, algorithm: Compression['algorithm'] | undefined): unknown {
+  return algorithm === undefined ? payload : JSON.parse(decompress(String(payload), algorithm));
 }
 
 /** What has to move with the end of this task; `undefined` for most. */

@@ -1,6 +1,6 @@
 import { InvalidOptionError } from '@xiaoke/core';
-import type { NewTask } from './backend.ts';
-import type { EnvelopeExtras } from './envelope.ts';
+import type { NewTask, StoredTask } from './backend.ts';
+import { decodeEnvelope, type EnvelopeExtras } from './envelope.ts';
 import { checkName, type TaskOptions } from './task-options.ts';
 import type { Task } from './task.ts';
 
@@ -22,6 +22,8 @@ export interface FlowTask extends Task {
 /** A node with its task. */
 export interface PlannedNode {
   readonly task: NewTask;
+  /** Its id was chosen by the user. */
+  readonly named: boolean;
   readonly children: readonly PlannedNode[];
 }
 
@@ -50,13 +52,16 @@ export async function planFlow(
       { ...node.options, id },
       { parent, children: ids.length === 0 ? undefined : ids },
     );
+    // A duplicate would stand for another task, which tells this parent nothing: it would wait for ever.
+    if (parent !== undefined && task.unique !== undefined)
+      throw new InvalidOptionError(`${path}.options.unique`, 'cannot be given for a child');
     const planned = [];
     for (const [index, child] of children.entries()) {
       const onFailure = checkOnFailure(child.onFailure, `${path}.children[${index}].onFailure`);
       const childId = checkName(ids[index], `${path}.children[${index}].options.id`);
       planned.push(await plan(child, childId, { id, onFailure }, `${path}.children[${index}]`));
     }
-    return { task, children: planned };
+    return { task, named: node.options?.id !== undefined, children: planned };
   };
   return await plan(root, root.options?.id ?? newId(root.options), undefined, 'flow');
 }
@@ -77,6 +82,30 @@ export function flatten(root: PlannedNode): NewTask[] {
     level = level.flatMap((node) => node.children);
   }
   return tasks;
+}
+
+/**
+ * A child that exists without this parent never tells it anything, so the parent would wait for ever.
+ *
+ * @throws InvalidOptionError `flow`
+ */
+export async function refuseForeignChildren(
+  root: PlannedNode,
+  read: (ids: readonly string[]) => Promise<readonly (StoredTask | undefined)[]>,
+): Promise<void> {
+  const parents = new Map<string, string | undefined>();
+  let level: readonly PlannedNode[] = root.children;
+  while (level.length > 0) {
+    for (const { task, named } of level) if (named) parents.set(task.id, task.parent?.id);
+    level = level.flatMap((node) => node.children);
+  }
+  if (parents.size === 0) return;
+  for (const stored of await read([...parents.keys()])) {
+    if (stored === undefined || decodeEnvelope(stored.blob).parent?.id === parents.get(stored.id)) continue;
+    throw new InvalidOptionError('flow', 'names a child that is there already, without this parent', {
+      details: { id: stored.id },
+    });
+  }
 }
 
 function checkOnFailure(value: unknown, path: string): 'fail' | 'ignore' {

@@ -13,7 +13,15 @@ import type { Backend, NewTask } from './backend.ts';
 import { BackendDeadLetters } from './dead-letters.ts';
 import { QueueError } from './errors.ts';
 import type { QueueEvents } from './events.ts';
-import { chainToFlow, flatten, planFlow, type FlowNode, type FlowTask, type PlannedNode } from './flows.ts';
+import {
+  chainToFlow,
+  flatten,
+  planFlow,
+  refuseForeignChildren,
+  type FlowNode,
+  type FlowTask,
+  type PlannedNode,
+} from './flows.ts';
 import { defineGauges } from './gauges.ts';
 import { Inspector, type QueueInfo } from './inspect.ts';
 import { QueueMetrics, type QueueStats } from './metrics.ts';
@@ -29,7 +37,7 @@ import { toRecord } from './records.ts';
 import { Results } from './results.ts';
 import { Scheduler } from './scheduler.ts';
 import { ScheduleList, type Schedules } from './schedules.ts';
-import { checkInteger, checkName, type TaskOptions } from './task-options.ts';
+import { checkName, type TaskOptions } from './task-options.ts';
 import { TaskHandle, type Task, type TaskHost, type TaskRecord, type TaskState } from './task.ts';
 import { loadTracing, noTracing } from './tracing.ts';
 import {
@@ -40,7 +48,7 @@ import {
   type IsolatedHandler,
   type TaskHandler,
 } from './worker/handlers.ts';
-import type { WorkerPool } from './worker/pool.ts';
+import { checkSlots, type WorkerPool } from './worker/pool.ts';
 import { Upkeep } from './upkeep.ts';
 import { WorkerHost } from './worker/worker-host.ts';
 
@@ -95,10 +103,10 @@ export class Manager extends IsolatedEmitter<QueueEvents> implements QueueManage
     this.deadLetters = new BackendDeadLetters(backend, (ids) => this.#records(ids), options.queues);
     this.schedules = new ScheduleList(
       backend,
-      () => options.clock.now(),
+      () => backend.now(),
       async (name, payload, task) => {
         this.#assertOpen();
-        await this.#producer.prepare({ name, payload, options: task });
+        return await this.#producer.prepare({ name, payload, options: task });
       },
       () => {
         if (this.closed) return;
@@ -176,8 +184,9 @@ export class Manager extends IsolatedEmitter<QueueEvents> implements QueueManage
       (options) => this.#producer.newId(options),
       (name, payload, options, extras) => this.#producer.prepare({ name, payload, options, extras }),
     );
+    await refuseForeignChildren(plan, (ids) => this.#call('read', () => this.#backend.read(ids)));
     const tasks = flatten(plan);
-    const replies = await this.#backend.enqueue(tasks);
+    const replies = await this.#call('enqueue', () => this.#backend.enqueue(tasks));
     const handles = new Map(
       replies.map((reply, index) => [tasks[index]?.id, this.#handle(reply.id, reply.duplicate)]),
     );
@@ -210,7 +219,8 @@ export class Manager extends IsolatedEmitter<QueueEvents> implements QueueManage
     this.#assertOpen();
     const { count = 10, queues = this.#options.queues } =
       typeof options === 'number' ? { count: options } : options;
-    checkInteger(count, 'count', 1, 100_000);
+    checkSlots(count);
+    if (!Array.isArray(queues)) throw new InvalidOptionError('queues', 'must be an array');
     const names = queues.map((queue, index) => checkName(queue, `queues[${index}]`));
     if (names.length === 0) throw new InvalidOptionError('queues', 'must name at least one queue');
     if (this.#processWide) for (const meta of declaredTasks()) registerFunction(this, meta);
@@ -233,6 +243,7 @@ export class Manager extends IsolatedEmitter<QueueEvents> implements QueueManage
   async cancelTask(id: string, reason = 'cancelled'): Promise<boolean> {
     this.#assertOpen();
     checkName(id, 'id');
+    if (typeof reason !== 'string') throw new InvalidOptionError('reason', 'must be a string');
     const [stored] = await this.#records([id]);
     const outcome = await this.#backend.cancel(id, reason);
     if (outcome === 'cancelled') {
@@ -347,7 +358,7 @@ export class Manager extends IsolatedEmitter<QueueEvents> implements QueueManage
 
   async #records(ids: readonly string[]): Promise<(TaskRecord | undefined)[]> {
     const stored = await this.#call('read', () => this.#backend.read(ids));
-    return stored.map((task) => (task === undefined ? undefined : toRecord(task, this.#options.clock.now())));
+    return stored.map((task) => (task === undefined ? undefined : toRecord(task, this.#backend.now())));
   }
 
   async #queues(): Promise<readonly string[]> {

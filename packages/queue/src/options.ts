@@ -213,6 +213,7 @@ function resolveSurroundings(
 }
 
 function resolveQueues(queues: readonly string[]): readonly string[] {
+  if (!Array.isArray(queues)) throw new InvalidOptionError('queues', 'must be an array');
   const names = queues.map((queue, index) => checkName(queue, `queues[${index}]`));
   if (names.length === 0) throw new InvalidOptionError('queues', 'must name at least one queue');
   return [...new Set(names)];

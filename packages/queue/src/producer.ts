@@ -47,7 +47,7 @@ export class Producer {
     checkName(name, 'name');
     const resolved = resolveTaskOptions(options, this.#options.defaults);
     const body = serialize(payload, this.#options.payloadLimit, 'PAYLOAD_NOT_SERIALIZABLE');
-    const now = this.#options.clock.now();
+    const now = this.#backend.now();
     const id = resolved.id ?? this.#backend.newId(this.#ids.next(now), resolved);
     const traceparent = this.tracing.current();
     const more = traceparent === undefined ? extras : { ...extras, traceparent };
@@ -73,7 +73,7 @@ export class Producer {
   /** A fresh id for a task with these options. */
   newId(options: TaskOptions | undefined): string {
     const resolved = resolveTaskOptions(options, this.#options.defaults);
-    return this.#backend.newId(this.#ids.next(this.#options.clock.now()), resolved);
+    return this.#backend.newId(this.#ids.next(this.#backend.now()), resolved);
   }
 
   hasSchema(name: string): boolean {

@@ -1,5 +1,5 @@
 import { TimeoutError, onAbort, systemClock, type Background, type Clock, type Timer } from '@xiaoke/core';
-import type { StatusStore } from './backend.ts';
+import type { Backend } from './backend.ts';
 import { QueueError } from './errors.ts';
 import { resultOf, toRecord } from './records.ts';
 
@@ -13,7 +13,7 @@ const MAX_LOOK = 500;
 
 /** Everybody who waits for results: hints from the backend, a look at the truth, and a limit for each. */
 export class Results {
-  readonly #store: StatusStore;
+  readonly #store: Pick<Backend, 'read' | 'onFinished' | 'now'>;
   readonly #clock: Clock;
   readonly #background: Background;
   readonly #waiters = new Map<string, Set<Waiter>>();
@@ -24,7 +24,7 @@ export class Results {
   #timer: Timer | undefined;
   #looking = false;
 
-  constructor(store: StatusStore, clock: Clock, background: Background) {
+  constructor(store: Pick<Backend, 'read' | 'onFinished' | 'now'>, clock: Clock, background: Background) {
     this.#store = store;
     this.#clock = clock;
     this.#background = background;
@@ -115,7 +115,7 @@ export class Results {
           const task = stored[index];
           if (task === undefined) this.#miss(id);
           else {
-            const outcome = resultOf(toRecord(task, this.#clock.now()));
+            const outcome = resultOf(toRecord(task, this.#store.now()));
             if (outcome !== undefined) this.deliver(id, outcome);
           }
         });

@@ -92,6 +92,7 @@ export class Scheduler {
       tasks,
       queue: queueOf(options),
       overlap: definition.rule.overlap,
+      home: stored.home,
     });
     if (outcome === 'fired' && tasks.length > 0) fired(stored.id, (now - stored.nextAt) / 1_000);
     else if (outcome === 'skipped')

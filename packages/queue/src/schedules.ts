@@ -1,7 +1,8 @@
 import { InvalidOptionError, toMilliseconds, type Duration } from '@xiaoke/core';
 import { Cron } from 'croner';
-import type { StatusStore, StoredSchedule } from './backend.ts';
-import { checkName, resolveTaskOptions, type TaskOptions } from './task-options.ts';
+import type { NewTask, StatusStore, StoredSchedule } from './backend.ts';
+import { QueueError } from './errors.ts';
+import { checkName, type TaskOptions } from './task-options.ts';
 
 /** When a schedule fires, and what when it could not. */
 export interface ScheduleRule {
@@ -62,6 +63,8 @@ export interface ScheduleDefinition {
 }
 
 const MAX_CATCH_UP = 100;
+// Every try that loses was won by somebody else.
+const MAX_TRIES = 50;
 
 /** Checks a rule. @throws InvalidOptionError */
 export function resolveRule(rule: ScheduleRule): ScheduleDefinition['rule'] {
@@ -125,12 +128,12 @@ export class ScheduleList implements Schedules {
   readonly #now: () => number;
   /** This process has to know at once; the others hear of it. */
   readonly #changed: () => void;
-  readonly #check: (name: string, payload: unknown, options: TaskOptions) => Promise<void>;
+  readonly #check: (name: string, payload: unknown, options: TaskOptions) => Promise<NewTask>;
 
   constructor(
     store: StatusStore,
     now: () => number,
-    check: (name: string, payload: unknown, options: TaskOptions) => Promise<void>,
+    check: (name: string, payload: unknown, options: TaskOptions) => Promise<NewTask>,
     changed: () => void,
   ) {
     this.#store = store;
@@ -160,20 +163,31 @@ export class ScheduleList implements Schedules {
         'backoff.strategy',
         'cannot be a function for a schedule: give it to the handler',
       );
-    await this.#check(name, payload, options);
-    const now = this.#now();
-    const fresh: ScheduleDefinition = { rule: resolvedRule, name, payload, options, anchor: now };
-    const existing = (await this.#store.listSchedules()).find((schedule) => schedule.id === id);
-    const kept = existing === undefined ? undefined : keep(existing, fresh);
-    const stored = kept ?? { id, definition: JSON.stringify(fresh), nextAt: nextFire(fresh, now) };
-    if (stored.nextAt === Infinity) throw new InvalidOptionError('rule', 'never fires');
-    await this.#store.putSchedule(stored, resolveTaskOptions(options).queue);
-    this.#changed();
-    return toInfo(stored);
+    const task = await this.#check(name, payload, options);
+    for (let tries = 0; tries < MAX_TRIES; tries += 1) {
+      const now = this.#now();
+      const fresh: ScheduleDefinition = { rule: resolvedRule, name, payload, options, anchor: now };
+      const existing = (await this.#store.listSchedules()).find((schedule) => schedule.id === id);
+      const kept = existing === undefined ? undefined : keep(existing, fresh);
+      const schedule = kept ?? {
+        id,
+        definition: JSON.stringify(fresh),
+        nextAt: nextFire(fresh, now),
+        home: existing?.home,
+      };
+      if (schedule.nextAt === Infinity) throw new InvalidOptionError('rule', 'never fires');
+      const put = { schedule, expected: existing?.definition, keepsTime: kept !== undefined, task };
+      if (!(await this.#store.putSchedule(put))) continue;
+      this.#changed();
+      return toInfo(schedule);
+    }
+    throw new QueueError('QUEUE_UNAVAILABLE', `The schedule "${id}" was changed by others all the time`, {
+      details: { id },
+    });
   }
 
   async remove(id: string): Promise<boolean> {
-    return await this.#store.removeSchedule(id);
+    return await this.#store.removeSchedule(checkName(id, 'id'));
   }
 
   async list(): Promise<ScheduleInfo[]> {

@@ -204,6 +204,80 @@ describe('a queue in several partitions of a three-node Cluster', () => {
     expect(new Set(fired).size).toBe(fired.length);
   });
 
+  it('a schedule whose tasks have a group or a unique key lies where these have to be, and moves when they change', async () => {
+    const namespace = fresh();
+    const queue = await connect(namespace);
+    const running = { now: 0, most: 0 };
+    const done: unknown[] = [];
+    queue.registerTaskHandler('tick', async (n: number, { id }) => {
+      running.now += 1;
+      running.most = Math.max(running.most, running.now);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      running.now -= 1;
+      done.push([n, id.split('~')[0]]);
+    });
+    const [by] = await queue.enqueueTasks([
+      { name: 'tick', payload: -1, options: { group: { key: 'g' }, delay: '1h' } },
+    ]);
+    const home = by?.id.split('~')[0];
+    await queue.startWorkers(10);
+    // Several schedules and plain tasks share one group: over all partitions one of them runs at a time.
+    const upserts = Array.from({ length: 6 }, (_, n) =>
+      queue.schedules.upsert(`s${n}`, { every: 100 }, 'tick', n, { group: { key: 'g' } }),
+    );
+    await Promise.all(upserts);
+    expect(await queue.schedules.list()).toHaveLength(6);
+    await eventually(() => expect(new Set(done.map((entry) => (entry as number[])[0])).size).toBe(6));
+    expect(running.most).toBe(1);
+    expect(new Set(done.map((entry) => (entry as string[])[1]))).toEqual(new Set([home]));
+    // With another key it lies elsewhere, and nowhere twice.
+    for (const key of ['a', 'b', 'c', 'd', 'e', 'f']) {
+      const unique = { key, mode: 'reject' } as const;
+      await queue.schedules.upsert('s0', { every: '1h' }, 'tick', 0, { unique });
+      expect((await queue.schedules.list()).filter(({ id }) => id === 's0')).toMatchObject([
+        { options: { unique } },
+      ]);
+    }
+    for (let n = 0; n < 6; n += 1) expect(await queue.schedules.remove(`s${n}`)).toBe(true);
+    expect(await queue.schedules.list()).toEqual([]);
+    expect(await queue.schedules.remove('s0')).toBe(false);
+  });
+
+  it('a unique key is one for what a schedule and what anybody else enqueues', async () => {
+    const queue = await connect(fresh());
+    for (const key of ['k1', 'k2', 'k3', 'k4']) {
+      const unique = { key, mode: 'reject' } as const;
+      const holder = await queue.enqueueTask('t', 1, { unique, delay: '1h' });
+      const id = `of ${key}`;
+      const { nextAt } = await queue.schedules.upsert(id, { every: 100 }, 't', 2, { unique });
+      await eventually(async () => {
+        const found = (await queue.schedules.list()).find((schedule) => schedule.id === id);
+        expect(found?.nextAt.getTime()).toBeGreaterThan(nextAt.getTime() + 200);
+      });
+      await queue.schedules.remove(id);
+      expect(await holder.status()).toBe('delayed');
+    }
+    const [info] = await queue.inspectQueues(['default']);
+    expect(info?.totals.enqueued).toBe(4);
+  });
+
+  it('drain cancels a flow whole, though its tasks lie in many partitions', async () => {
+    const queue = await connect(fresh());
+    const leaves = Array.from({ length: 12 }, (_, n) => ({ name: 'leaf', payload: n }));
+    const flow = await queue.enqueueFlow({
+      name: 'root',
+      payload: 1,
+      children: [
+        { name: 'branch', payload: 1, children: leaves },
+        { name: 'branch', payload: 2, children: leaves },
+      ],
+    });
+    expect(await queue.drain('default')).toBe(27);
+    for (const task of [flow, ...flow.children, ...flow.children.flatMap(({ children }) => children)])
+      expect(await task.status()).toBe('cancelled');
+    expect(await queue.deadLetters.count()).toBe(0);
+  });
+
   it('limits of a queue are refused, since no script can hold them over several slots', async () => {
     const queue = await connect(fresh());
     await expect(queue.setLimits('default', { concurrency: 1 })).rejects.toMatchObject({

@@ -146,11 +146,12 @@ class World {
   control(): void {
     const ids = [...this.ledger.tables.records.keys()];
     const id = this.pick(ids) ?? 'nobody';
+    const token = this.ledger.tables.records.get(id)?.token ?? 0;
     const commands: readonly Command[] = [
       { op: 'cancel', id, reason: 'r' },
       { op: 'revive', ids: [id] },
       { op: 'purge', ids: [id] },
-      { op: 'note', notes: [{ id, progress: '1', lines: ['a', 'b'] }] },
+      { op: 'note', notes: [{ id, queue: 'q', token, progress: '1', lines: ['a', 'b'] }] },
       { op: 'relay', olderThan: 0 },
       { op: 'sweep' },
       { op: 'limits', queue: 'q', limits: { concurrency: this.random() < 0.5 ? 2 : undefined } },

@@ -222,5 +222,6 @@ describe('a task in the outbox', () => {
       { timeout: 20_000 },
     );
     expect([...runs.values()].every((times) => times === 1)).toBe(true);
-  });
+    // Three processes are started one after the other.
+  }, 90_000);
 });

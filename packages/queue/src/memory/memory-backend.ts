@@ -6,6 +6,7 @@ import type {
   QueueCounts,
   QueueLimits,
   ScheduleFire,
+  SchedulePut,
   SessionListener,
   StalledTask,
   StoredSchedule,
@@ -14,7 +15,7 @@ import type {
 } from '../backend.ts';
 import { MemorySession } from './memory-session.ts';
 import { ScheduleBook } from './schedule-book.ts';
-import { MemoryStore, type MemoryRetention } from './store.ts';
+import { isLive, MemoryStore, type MemoryRetention } from './store.ts';
 import { storedTask, type MemoryTask } from './task.ts';
 
 /** What the memory backend needs. */
@@ -49,6 +50,10 @@ export class MemoryBackend implements Backend {
         for (const listener of this.#finishedListeners) listener([id]);
       },
     });
+  }
+
+  now(): number {
+    return this.#clock.now();
   }
 
   newId(id: string): string {
@@ -191,11 +196,12 @@ export class MemoryBackend implements Backend {
   }
 
   async note(notes: readonly TaskNote[]): Promise<void> {
-    for (const { id, progress, lines } of notes) {
+    for (const { id, token, progress, lines } of notes) {
       const task = this.#store.tasks.get(id);
-      if (task === undefined) continue;
+      if (task?.state !== 'active' || task.token !== token) continue;
       task.progress = progress ?? task.progress;
-      if (lines.length > 0) task.logs = [...(task.logs ?? []), ...lines].slice(-this.#maxLogLines);
+      if (lines.length > 0 && this.#maxLogLines > 0)
+        task.logs = [...(task.logs ?? []), ...lines].slice(-this.#maxLogLines);
     }
   }
 
@@ -213,9 +219,10 @@ export class MemoryBackend implements Backend {
     return () => this.#scheduleListeners.delete(listener);
   }
 
-  async putSchedule(schedule: StoredSchedule): Promise<void> {
-    this.#schedules.put(schedule);
-    for (const listener of this.#scheduleListeners) listener();
+  async putSchedule(put: SchedulePut): Promise<boolean> {
+    const done = this.#schedules.put(put);
+    if (done) for (const listener of this.#scheduleListeners) listener();
+    return done;
   }
 
   async removeSchedule(id: string): Promise<boolean> {
@@ -246,8 +253,8 @@ export class MemoryBackend implements Backend {
   }
 
   #isLive(id: string): boolean {
-    const state = this.#store.tasks.get(id)?.state;
-    return state === 'waiting' || state === 'delayed' || state === 'active';
+    const task = this.#store.tasks.get(id);
+    return task !== undefined && isLive(task);
   }
 
   #wake(queue: string): void {

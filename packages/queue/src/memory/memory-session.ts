@@ -15,7 +15,7 @@ export interface MemorySessionOptions {
 /** A worker pool's place in memory: a lease cannot be lost here, and waking up is a function call. */
 export class MemorySession implements Session {
   readonly partition = 0;
-  readonly slots: number;
+  slots: number;
   readonly queues: readonly string[];
   readonly listener: SessionListener;
   readonly #options: MemorySessionOptions;
@@ -71,6 +71,10 @@ export class MemorySession implements Session {
 
   interrupt(): void {
     this.#finish([]);
+  }
+
+  resize(slots: number): void {
+    this.slots = slots;
   }
 
   close(): Promise<void> {

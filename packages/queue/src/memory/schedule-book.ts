@@ -1,11 +1,15 @@
-import type { StoredSchedule } from '../backend.ts';
+import type { SchedulePut, StoredSchedule } from '../backend.ts';
 
 /** The schedules of a namespace in memory. */
 export class ScheduleBook {
   readonly #schedules = new Map<string, StoredSchedule & { lastTask?: string }>();
 
-  put(schedule: StoredSchedule): void {
-    this.#schedules.set(schedule.id, { ...this.#schedules.get(schedule.id), ...schedule });
+  put({ schedule, expected, keepsTime }: SchedulePut): boolean {
+    const known = this.#schedules.get(schedule.id);
+    if (known?.definition !== expected) return false;
+    const nextAt = keepsTime && known !== undefined ? known.nextAt : schedule.nextAt;
+    this.#schedules.set(schedule.id, { ...known, ...schedule, nextAt });
+    return true;
   }
 
   remove(id: string): boolean {

@@ -120,9 +120,14 @@ export class MemoryStore {
     return true;
   }
 
-  /** Puts a dead letter back with fresh attempts. */
+  /** Puts a dead letter back with fresh attempts, unless another live task has its unique key. */
   revive(task: MemoryTask, now: number): boolean {
     if (task.state !== 'dead') return false;
+    if (task.unique !== undefined) {
+      const holder = this.tasks.get(this.#unique.holder(task.unique, now) ?? '');
+      if (holder !== undefined && holder !== task && isLive(holder)) return false;
+      this.#unique.retake(task.unique, task.id);
+    }
     const queue = this.queue(task.queue);
     queue.dead.delete(task);
     task.attempts = 0;
@@ -317,6 +322,11 @@ export class MemoryStore {
     const fatal = failed && parent.onFailure === 'fail' ? childFailure(task.id) : undefined;
     this.#childEnded({ parentId: parent.id, childId: task.id, result: task.result, fatal }, now);
   }
+}
+
+/** Whether a task has not come to its end. */
+export function isLive({ state }: MemoryTask): boolean {
+  return state === 'waiting' || state === 'delayed' || state === 'active';
 }
 
 /** The smaller of two optional numbers. */

@@ -24,6 +24,11 @@ export class UniqueKeys {
     this.#holders.set(key, { id, until, next: undefined, ended: false });
   }
 
+  /** A task that was dead has the key again; a time up to which it is held stays. */
+  retake(key: string, id: string): void {
+    this.hold(key, id, this.#holders.get(key)?.until ?? 0);
+  }
+
   next(key: string): string | undefined {
     return this.#holders.get(key)?.next;
   }

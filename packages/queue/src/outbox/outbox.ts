@@ -88,7 +88,6 @@ class PostgresOutbox implements Outbox {
   readonly #manager: QueueManager;
   readonly #database: PostgresDatabase;
   readonly #statements: Statements;
-  readonly #clock: Clock;
   readonly #relay: Relay;
   readonly #relays: boolean;
 
@@ -100,7 +99,6 @@ class PostgresOutbox implements Outbox {
       throw new InvalidOptionError('manager', 'must be a queue manager');
     this.#manager = manager;
     this.#database = database;
-    this.#clock = clock;
     this.#statements = statementsFor(options.table ?? 'xiaoke_outbox');
     this.#relays = options.relay ?? true;
     this.#relay = new Relay({
@@ -135,9 +133,7 @@ class PostgresOutbox implements Outbox {
     if (typeof options.backoff?.strategy === 'function')
       throw new InvalidOptionError('backoff.strategy', 'cannot be a function here: give it to the handler');
     const { id } = await this.#manager.checkTask(name, payload, options);
-    const { delay, ...rest } = options;
-    const runAt = delay === undefined ? rest.runAt : this.#clock.now() + toMilliseconds(delay, 'delay');
-    const stored = JSON.stringify({ ...rest, id, runAt: runAt instanceof Date ? runAt.getTime() : runAt });
+    const stored = JSON.stringify({ ...options, id, runAt: options.runAt?.getTime() });
     const text = payload === undefined ? null : JSON.stringify(payload);
     const { rows } = await client.query(this.#statements.insert, [id, name, text, stored]);
     // Delivered when the transaction commits, and not at all when it does not.

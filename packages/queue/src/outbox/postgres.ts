@@ -8,6 +8,7 @@ export interface PostgresQueryable {
 /** A client of `pg` taken from its pool. */
 export interface PostgresListener extends PostgresQueryable {
   on(event: 'notification' | 'error' | 'end', listener: (...args: never[]) => void): unknown;
+  off(event: 'error', listener: (error: Error) => void): unknown;
   removeAllListeners(event?: 'notification' | 'error' | 'end'): unknown;
   release(destroy?: boolean): void;
 }
@@ -44,10 +45,12 @@ export function statementsFor(table: string): Statements {
     install: `CREATE TABLE IF NOT EXISTS ${name} (
         seq bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, id text NOT NULL UNIQUE, name text NOT NULL,
         payload text, options text NOT NULL, enqueued_at timestamptz NOT NULL DEFAULT now(), rejected text)`,
-    insert: `INSERT INTO ${name} (id, name, payload, options) VALUES ($1, $2, $3, $4)
+    // The time of writing, not of the transaction's beginning: a delay counts from it.
+    insert: `INSERT INTO ${name} (id, name, payload, options, enqueued_at) VALUES ($1, $2, $3, $4, clock_timestamp())
       ON CONFLICT (id) DO NOTHING RETURNING id`,
     // Rows that another relay has are left to it.
-    take: `SELECT seq, id, name, payload, options FROM ${name} WHERE rejected IS NULL
+    take: `SELECT seq, id, name, payload, options,
+      (extract(epoch FROM clock_timestamp() - enqueued_at) * 1000)::float8 AS age FROM ${name} WHERE rejected IS NULL
       ORDER BY seq LIMIT $1 FOR UPDATE SKIP LOCKED`,
     remove: `DELETE FROM ${name} WHERE seq = ANY($1::bigint[])`,
     reject: `UPDATE ${name} SET rejected = $2 WHERE seq = $1`,
@@ -66,6 +69,9 @@ export async function inTransaction<T>(
   if ('transaction' in database) return await database.transaction(work);
   const client = await database.connect();
   let broken = true;
+  // A pool listens only to the connections that it holds: an error of this one would end the process.
+  const failed = (): void => void (broken = true);
+  client.on('error', failed);
   try {
     await client.query('BEGIN');
     const result = await work(client);
@@ -81,6 +87,8 @@ export async function inTransaction<T>(
     }
     throw error;
   } finally {
+    // What is thrown away may still fail once more.
+    if (!broken) client.off('error', failed);
     client.release(broken);
   }
 }

@@ -1,4 +1,4 @@
-import { Background, XiaokeError, type Clock, type Logger, type Timer } from '@xiaoke/core';
+import { Background, toMilliseconds, XiaokeError, type Clock, type Logger, type Timer } from '@xiaoke/core';
 import type { QueueManager } from '../queue-manager.ts';
 import type { TaskOptions } from '../task-options.ts';
 import {
@@ -25,6 +25,8 @@ interface Row {
   readonly name: string;
   readonly payload: string | null;
   readonly options: string;
+  /** Milliseconds since it was written, by the database's clock. */
+  readonly age: number;
 }
 
 // What repeating cannot make better; everything else is an outage.
@@ -152,13 +154,18 @@ export class Relay {
   }
 }
 
-function toItem({ name, payload, options }: Row): { name: string; payload: unknown; options: TaskOptions } {
-  const { runAt, ...rest } = JSON.parse(options) as Omit<TaskOptions, 'runAt'> & { readonly runAt?: number };
-  return {
-    name,
-    payload: payload === null ? undefined : JSON.parse(payload),
-    options: runAt === undefined ? rest : { ...rest, runAt: new Date(runAt) },
+function toItem({ name, payload, options, age }: Row): {
+  name: string;
+  payload: unknown;
+  options: TaskOptions;
+} {
+  const { runAt, delay, ...rest } = JSON.parse(options) as Omit<TaskOptions, 'runAt'> & {
+    readonly runAt?: number;
   };
+  // What is left of the delay; the clocks of this process and of the writer play no part.
+  const left = delay === undefined ? {} : { delay: Math.max(0, toMilliseconds(delay, 'delay') - age) };
+  const when = runAt === undefined ? left : { runAt: new Date(runAt) };
+  return { name, payload: payload === null ? undefined : JSON.parse(payload), options: { ...rest, ...when } };
 }
 
 function hopeless(error: unknown): string | undefined {

@@ -66,7 +66,12 @@ export type Command =
   | { readonly op: 'pause'; readonly queue: string | undefined; readonly paused: boolean }
   | { readonly op: 'limits'; readonly queue: string; readonly limits: QueueLimits }
   | { readonly op: 'note'; readonly notes: readonly TaskNote[] }
-  | { readonly op: 'schedule'; readonly schedule: StoredSchedule }
+  | {
+      readonly op: 'schedule';
+      readonly schedule: StoredSchedule;
+      readonly expected: string | undefined;
+      readonly keepsTime: boolean;
+    }
   | { readonly op: 'unschedule'; readonly id: string }
   | { readonly op: 'fire'; readonly fire: ScheduleFire }
   | {

@@ -3,7 +3,7 @@ import { childFailure } from '../flows.ts';
 import { gcraSlot, gcraTake } from '../gcra.ts';
 import type { Reply, Ticket } from './ledger-commands.ts';
 import { LedgerQueue } from './ledger-queue.ts';
-import type { LedgerRecord } from './ledger-record.ts';
+import { hasEnded, type LedgerRecord } from './ledger-record.ts';
 
 /** How records are dropped. */
 export interface LedgerRetention {
@@ -155,6 +155,15 @@ export class LedgerTables {
     if (holder === undefined || !holder.ended || holder.until > this.now) return holder;
     this.uniques.delete(key);
     return undefined;
+  }
+
+  /** A dead letter that comes back has its key again; `false` when another live task has it. */
+  retakeKey(key: string, id: string): boolean {
+    const known = this.uniques.get(key);
+    const holder = known === undefined || known.id === id ? undefined : this.records.get(known.id);
+    if (holder !== undefined && !hasEnded(holder)) return false;
+    this.uniques.set(key, { id, until: known?.until ?? 0, next: undefined, ended: false });
+    return true;
   }
 
   /** A task has come to its end, and with it all that waited for that. */

@@ -4,7 +4,6 @@ import type {
   Outcome,
   ScheduleFire,
   Settlement,
-  StoredSchedule,
   StoredTask,
   TaskNote,
   UniqueRule,
@@ -127,7 +126,7 @@ export class Ledger {
         this.tables.events.woken(command.queue);
         break;
       case 'schedule':
-        this.#schedule(command.schedule);
+        reply.count = this.#schedule(command) ? 1 : 0;
         break;
       case 'unschedule':
         reply.count = this.tables.schedules.delete(command.id) ? 1 : 0;
@@ -209,7 +208,9 @@ export class Ledger {
     const { tables } = this;
     const record = tables.records.get(id);
     if (record === undefined || record.state !== 'active' || record.token !== token) return false;
-    if (outcome.kind === 'return') {
+    if (outcome.kind === 'return' && record.cancelReason !== undefined) {
+      tables.end(record, { state: 'cancelled', error: record.cancelReason, keepMs: KEEP_CANCELLED }, reply);
+    } else if (outcome.kind === 'return') {
       record.startedAt = undefined;
       tables.move(record, 'waiting');
       const queue = tables.queue(record.queue);
@@ -294,7 +295,8 @@ export class Ledger {
 
   #drain(name: string, delayed: boolean, reply: Reply): void {
     const queue = this.tables.queue(name);
-    const records = [...queue.waiting.flatMap((list) => [...list]), ...queue.held];
+    // Parents first: a child that is cancelled before its parent would make that a dead letter.
+    const records = [...queue.held, ...queue.waiting.flatMap((list) => [...list])];
     for (const record of queue.delayed)
       if (delayed || (record.runAt ?? 0) <= this.tables.now) records.push(record);
     for (const record of records)
@@ -304,6 +306,7 @@ export class Ledger {
   #revive(id: string, reply: Reply): boolean {
     const record = this.tables.records.get(id);
     if (record?.state !== 'dead') return false;
+    if (record.unique !== undefined && !this.tables.retakeKey(record.unique, id)) return false;
     this.tables.litter(record);
     record.attempts = 0;
     record.stalls = 0;
@@ -344,9 +347,9 @@ export class Ledger {
   }
 
   #note(notes: readonly TaskNote[]): void {
-    for (const { id, progress, lines } of notes) {
+    for (const { id, token, progress, lines } of notes) {
       const record = this.tables.records.get(id);
-      if (record === undefined) continue;
+      if (record?.state !== 'active' || record.token !== token) continue;
       record.progress = progress ?? record.progress;
       if (lines.length > 0)
         record.logs =
@@ -354,10 +357,13 @@ export class Ledger {
     }
   }
 
-  #schedule(schedule: StoredSchedule): void {
-    const { lastTask } = this.tables.schedules.get(schedule.id) ?? {};
-    this.tables.schedules.set(schedule.id, { ...schedule, lastTask });
+  #schedule({ schedule, expected, keepsTime }: Command & { op: 'schedule' }): boolean {
+    const known = this.tables.schedules.get(schedule.id);
+    if (known?.definition !== expected) return false;
+    const nextAt = keepsTime && known !== undefined ? known.nextAt : schedule.nextAt;
+    this.tables.schedules.set(schedule.id, { ...schedule, nextAt, lastTask: known?.lastTask });
     this.tables.events.scheduleChanged();
+    return true;
   }
 
   #fire(fire: ScheduleFire, reply: Reply): 'fired' | 'skipped' | 'raced' {

@@ -54,11 +54,13 @@ export class ListConsumer {
   #expected: number | undefined;
   #probing = false;
   #paused = false;
+  #prefetch: number;
   #tag: string | undefined;
 
   constructor(options: ListConsumerOptions) {
     this.#options = options;
     this.priority = options.priority;
+    this.#prefetch = options.prefetch;
     const { link, clock, background, timeoutMs, troubled } = options;
     this.#reset();
     this.#channel = new RecoverableChannel({
@@ -83,14 +85,14 @@ export class ListConsumer {
    * a list is empty, so silence is followed by a question.
    */
   get mayHaveMore(): boolean {
-    const { clock, prefetch } = this.#options;
+    const { clock } = this.#options;
     const { outstanding } = this.#window;
     if (this.#paused) return false;
     if (this.#expected !== undefined) {
       if (outstanding < this.#expected && clock.monotonic() < this.#moreUntil) return true;
       this.#expected = undefined;
     }
-    if (outstanding >= prefetch || this.#moreUntil === -Infinity) return false;
+    if (outstanding >= this.#prefetch || this.#moreUntil === -Infinity) return false;
     if (clock.monotonic() < this.#moreUntil) return true;
     this.#probe();
     return this.#probing;
@@ -157,7 +159,7 @@ export class ListConsumer {
   flush(): void {
     const channel = this.#channel.current;
     if (channel === undefined) return;
-    const full = this.#window.outstanding >= this.#options.prefetch;
+    const full = this.#window.outstanding >= this.#prefetch;
     try {
       const acked = this.#window.flush(channel);
       if (acked > 0 && (full || this.#moreUntil === Infinity))
@@ -174,13 +176,21 @@ export class ListConsumer {
     this.#options.background.run(() => this.#applyPause(), 'pause or resume a list');
   }
 
+  /** How many deliveries it may hold. */
+  set prefetch(prefetch: number) {
+    if (prefetch === this.#prefetch) return;
+    this.#prefetch = prefetch;
+    this.#options.background.run(() => this.#applyPrefetch(), 'change how much a list delivers');
+  }
+
   async close(timeoutMs: number): Promise<void> {
     this.#reset();
     await this.#channel.close(timeoutMs);
   }
 
   async #setUp(channel: AmqpChannel): Promise<void> {
-    const { ensure, name, prefetch, clock } = this.#options;
+    const { ensure, name, clock } = this.#options;
+    const prefetch = this.#prefetch;
     this.#reset();
     await ensure();
     await channel.prefetch(prefetch);
@@ -221,6 +231,23 @@ export class ListConsumer {
     }
   }
 
+  /** The broker applies it to consumers that come after it. What was delivered stays here. */
+  async #applyPrefetch(): Promise<void> {
+    const channel = this.#channel.current;
+    if (channel === undefined) return;
+    try {
+      await channel.prefetch(this.#prefetch);
+      const tag = this.#tag;
+      if (tag === undefined) return;
+      this.#tag = undefined;
+      await channel.cancel(tag);
+      this.#moreUntil = this.#options.clock.monotonic() + SET_UP_WITHIN;
+      if (!this.#paused && this.#tag === undefined) await this.#consume(channel);
+    } catch {
+      // The channel is gone, and the next one begins as it should.
+    }
+  }
+
   #unused(): Delivery[] {
     const unused = [...this.#buffer.slice(this.#head), ...this.#early];
     this.#buffer = [];
@@ -246,7 +273,7 @@ export class ListConsumer {
   }
 
   #count(outstanding: number): void {
-    if (outstanding >= this.#options.prefetch) {
+    if (outstanding >= this.#prefetch) {
       this.#expected = undefined;
       this.#moreUntil = Infinity;
     } else if (this.#expected !== undefined && outstanding >= this.#expected) {

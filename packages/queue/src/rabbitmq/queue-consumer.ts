@@ -111,6 +111,13 @@ export class QueueConsumer {
     for (const list of this.#lists) list.paused = paused;
   }
 
+  /** The pool has another number of slots. */
+  resize(slots: number): void {
+    const { weights, prefetchFactor } = this.#options;
+    const prefetch = prefetchOf(slots, weights, prefetchFactor);
+    for (const list of this.#lists) list.prefetch = prefetch[list.priority];
+  }
+
   putBack(deliveries: readonly Delivery[]): void {
     for (const list of this.#lists) list.putBack(deliveries.filter((delivery) => delivery.list === list));
   }

@@ -6,6 +6,7 @@ import type {
   QueueCounts,
   QueueLimits,
   ScheduleFire,
+  SchedulePut,
   Session,
   SessionListener,
   StalledTask,
@@ -91,6 +92,10 @@ export class RabbitMqBackend implements Backend {
       clock: options.clock,
       timeoutMs: options.enqueueTimeoutMs,
     });
+  }
+
+  now(): number {
+    return this.#options.clock.now();
   }
 
   newId(id: string): string {
@@ -272,8 +277,8 @@ export class RabbitMqBackend implements Backend {
     return () => this.#schedules.delete(listener);
   }
 
-  async putSchedule(schedule: StoredSchedule): Promise<void> {
-    await this.#run({ op: 'schedule', schedule });
+  async putSchedule({ schedule, expected, keepsTime }: SchedulePut): Promise<boolean> {
+    return (await this.#run({ op: 'schedule', schedule, expected, keepsTime })).count > 0;
   }
 
   async removeSchedule(id: string): Promise<boolean> {

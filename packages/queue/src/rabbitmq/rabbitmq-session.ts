@@ -43,6 +43,7 @@ export class RabbitMqSession implements Session {
   readonly #woken = new Set<string>();
   readonly #alarms = new Map<string, { readonly at: number; readonly timer: Timer }>();
   #waiting: { queues: readonly string[]; finish: (queues: readonly string[]) => void } | undefined;
+  #slots: number;
   #announcedAt = -Infinity;
   #troubled = false;
   #closed = false;
@@ -50,6 +51,7 @@ export class RabbitMqSession implements Session {
   constructor(options: RabbitMqSessionOptions) {
     this.#options = options;
     this.worker = options.worker;
+    this.#slots = options.slots;
     this.listener = options.listener;
     const troubled = (error: unknown): void => this.#trouble(error);
     this.#consumers = new Map(
@@ -279,8 +281,15 @@ export class RabbitMqSession implements Session {
     if (lost.length > 0) this.listener.onLost(lost);
   }
 
+  resize(slots: number): void {
+    this.#slots = slots;
+    for (const consumer of this.#consumers.values()) consumer.resize(slots);
+    this.#options.background.run(() => this.#announce(), 'announce a worker');
+  }
+
   async #announce(): Promise<void> {
-    const { ledger, queues, slots, clock } = this.#options;
+    const { ledger, queues, clock } = this.#options;
+    const slots = this.#slots;
     this.#announcedAt = clock.monotonic();
     await ledger.run({ op: 'announce', worker: this.worker, queues, slots, forMs: ANNOUNCED_FOR });
   }

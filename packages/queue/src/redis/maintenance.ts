@@ -14,6 +14,8 @@ export interface MaintenanceOptions {
   readonly options: ResolvedQueueOptions;
   readonly ask: <T>(attempt: (link: RedisLink) => Promise<T>) => Promise<T>;
   readonly locate: (ids: readonly string[]) => Promise<Located[]>;
+  /** The server said that it is so late. */
+  readonly heard: (time: number) => void;
 }
 
 const STEP = 500;
@@ -44,6 +46,7 @@ export class Maintenance {
       const [dead, alive, now] = (await this.#options.ask((link) =>
         link.run(scripts.expired, [leases], []),
       )) as [string[], string[], number];
+      this.#options.heard(now);
       // A claim of a worker that never had a lease is looked for less often; there should be none.
       if (dead.length === 0 && this.#rounds % FULL_SCAN_EVERY !== 1) continue;
       stalled.push(...(await this.#recoverPartition(partition, { workers: dead, at: now }, new Set(alive))));
@@ -66,6 +69,7 @@ export class Maintenance {
   /** Tells parents what their children left for them. What another process told meanwhile counts once. */
   async relay(partition: number): Promise<void> {
     const { outbox } = this.#options.keys.partition(partition);
+    const next = new Set<number>();
     let cursor = '0';
     do {
       const scan = (await this.#options.ask((link) => link.call('HSCAN', outbox, cursor, 'COUNT', 100))) as [
@@ -76,15 +80,18 @@ export class Maintenance {
       const [, fields] = scan;
       for (let at = 0; at < fields.length; at += 2) {
         const child = fields[at] ?? '';
-        await this.#tell(child, JSON.parse(fields[at + 1] ?? '{}') as Told);
+        const told = await this.#tell(child, JSON.parse(fields[at + 1] ?? '{}') as Told);
         await this.#options.ask((link) => link.call('HDEL', outbox, child));
+        if (told !== undefined) next.add(told);
       }
     } while (cursor !== '0');
+    for (const above of next) await this.relay(above);
   }
 
-  async #tell(child: string, { parent, result, fatal }: Told): Promise<void> {
+  /** Where the parent left something for its own parent, if this was its end. */
+  async #tell(child: string, { parent, result, fatal }: Told): Promise<number | undefined> {
     const [home] = await this.#options.locate([parent]);
-    if (home === undefined) return;
+    if (home === undefined) return undefined;
     const { keys, ask } = this.#options;
     const links = linksOf(home.envelope);
     const linked =
@@ -102,9 +109,8 @@ export class Maintenance {
       keys.partition(home.partition).finishedChannel,
       queue,
     ];
-    await ask((link) => link.run(scripts.child, keys.queue(home.partition, queue).all, args));
-    // The parent may be somebody's child itself, and this may have been its end.
-    if (fatal === true && links?.parent !== undefined) await this.relay(home.partition);
+    const awaited = await ask((link) => link.run(scripts.child, keys.queue(home.partition, queue).all, args));
+    return awaited === 1 && fatal === true && links?.parent !== undefined ? home.partition : undefined;
   }
 
   async #recoverPartition(

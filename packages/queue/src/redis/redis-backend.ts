@@ -8,6 +8,7 @@ import type {
   QueueCounts,
   QueueLimits,
   ScheduleFire,
+  SchedulePut,
   Session,
   SessionListener,
   StalledTask,
@@ -31,6 +32,7 @@ import { RedisControl } from './redis-control.ts';
 import { RedisSchedules } from './redis-schedules.ts';
 import { RedisSession, reasonOf } from './redis-session.ts';
 import { scripts } from './scripts.ts';
+import { ServerClock } from './server-clock.ts';
 import { parseStored } from './stored.ts';
 
 /** Tasks in Redis: every transition is one script on one hash tag, sent by connections of our own. */
@@ -51,6 +53,7 @@ export class RedisBackend implements Backend {
   readonly #control: RedisControl;
   readonly #hints: Hints;
   readonly #keeper: LeaseKeeper;
+  readonly #clock: ServerClock;
   readonly #workerIds = new TaskIds();
 
   constructor(options: ResolvedQueueOptions, connection: RedisConnection) {
@@ -62,8 +65,9 @@ export class RedisBackend implements Backend {
     this.#link = new RedisLink(connection, Math.max(500, Math.min(3_000, options.enqueueTimeoutMs / 2)));
     this.#limits = { timeoutMs: options.enqueueTimeoutMs, maxBuffered: options.maxBuffered, buffered: 0 };
     this.#background = new Background({ logger: options.logger });
+    this.#clock = new ServerClock(options.clock);
     this.#places = new Places(this.#keys, (attempt) => this.#ask(attempt));
-    this.#schedules = new RedisSchedules(this.#keys, (attempt) => this.#ask(attempt));
+    this.#schedules = new RedisSchedules(this.#keys, this.#places, (attempt) => this.#ask(attempt));
     this.#keeper = new LeaseKeeper({
       redis: options.redis,
       leaseMs: options.leaseMs,
@@ -75,6 +79,7 @@ export class RedisBackend implements Backend {
       options,
       ask: (attempt) => this.#ask(attempt),
       locate: (ids) => this.#places.locate(ids),
+      heard: (time) => this.#clock.heard(time),
     });
     this.#control = new RedisControl({
       keys: this.#keys,
@@ -89,6 +94,10 @@ export class RedisBackend implements Backend {
       background: this.#background,
       ask: (attempt) => this.#ask(attempt),
     });
+  }
+
+  now(): number {
+    return this.#clock.now();
   }
 
   newId(
@@ -106,6 +115,8 @@ export class RedisBackend implements Backend {
       throw new QueueError('UNSUPPORTED', 'Redis 6.2 or later is needed', {
         details: { version: version?.[0] },
       });
+    const micros = /server_time_usec:(\d+)/.exec(info)?.[1];
+    if (micros !== undefined) this.#clock.heard(Math.floor(Number(micros) / 1_000));
     const policy = /maxmemory_policy:(\S+)/.exec(info)?.[1];
     if (policy !== undefined && policy !== 'noeviction')
       this.#options.logger.warn({ policy }, 'this Redis may evict tasks: set maxmemory-policy to noeviction');
@@ -268,17 +279,24 @@ export class RedisBackend implements Backend {
   }
 
   async note(notes: readonly TaskNote[]): Promise<void> {
-    const byPartition = groupNotes(notes, (id) => this.#places.partitionOf(id));
-    for (const [partition, own] of byPartition) {
-      const { tasks, progress, logs } = this.#keys.partition(partition);
+    const homes = new Map<string, TaskNote[]>();
+    for (const note of notes) {
+      const home = `${this.#places.partitionOf(note.id)}\n${note.queue}`;
+      homes.set(home, [...(homes.get(home) ?? []), note]);
+    }
+    for (const [home, own] of homes) {
+      const [partition = '', queue = ''] = home.split('\n');
+      const { progress, logs } = this.#keys.partition(Number(partition));
+      const { claims } = this.#keys.queue(Number(partition), queue);
       for (const part of chunks(own, 100)) {
         const args = part.flatMap((note) => [
           note.id,
+          `${note.token}|`,
           note.progress ?? '',
           note.lines.length === 0 ? '' : JSON.stringify(note.lines.map((line) => JSON.stringify(line))),
         ]);
         await this.#ask((link) =>
-          link.run(scripts.note, [tasks, progress, logs], [this.#options.maxLogLines, ...args]),
+          link.run(scripts.note, [claims, progress, logs], [this.#options.maxLogLines, ...args]),
         );
       }
     }
@@ -304,8 +322,8 @@ export class RedisBackend implements Backend {
     return this.#hints.onScheduleChange(listener);
   }
 
-  async putSchedule(schedule: StoredSchedule, queue: string): Promise<void> {
-    await this.#schedules.put(schedule, queue);
+  async putSchedule(put: SchedulePut): Promise<boolean> {
+    return await this.#schedules.put(put);
   }
 
   async removeSchedule(id: string): Promise<boolean> {
@@ -323,10 +341,7 @@ export class RedisBackend implements Backend {
   }
 
   async fireSchedule(fire: ScheduleFire): Promise<'fired' | 'skipped' | 'raced'> {
-    const home = this.#schedules.partitionOf(fire.id);
-    const tasks =
-      this.partitions === 1 ? fire.tasks : fire.tasks.map((task) => ({ ...task, id: `${home}~${task.id}` }));
-    return await this.#schedules.fire({ ...fire, tasks }, fire.queue);
+    return await this.#schedules.fire(fire);
   }
 
   #buffer(partition: number, queue: string): EnqueueBuffer {
@@ -350,16 +365,4 @@ export class RedisBackend implements Backend {
   #requestOptions(): { timeoutMs: number } {
     return { timeoutMs: this.#options.enqueueTimeoutMs };
   }
-}
-
-function groupNotes(
-  notes: readonly TaskNote[],
-  partitionOf: (id: string) => number,
-): Map<number, TaskNote[]> {
-  const groups = new Map<number, TaskNote[]>();
-  for (const note of notes) {
-    const partition = partitionOf(note.id);
-    groups.set(partition, [...(groups.get(partition) ?? []), note]);
-  }
-  return groups;
 }

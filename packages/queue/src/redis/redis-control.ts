@@ -66,10 +66,10 @@ export class RedisControl {
         id,
         envelope.priority,
         envelope.group === undefined ? '' : JSON.stringify(envelope.group),
+        envelope.unique?.key ?? '',
       ]);
-      return Number(
-        await this.#ask((link) => link.run(scripts.revive, this.#keys.queue(partition, queue).all, args)),
-      );
+      const { all } = this.#keys.queue(partition, queue);
+      return Number(await this.#ask((link) => link.run(scripts.revive, all, [queue, ...args])));
     });
   }
 
@@ -111,7 +111,7 @@ export class RedisControl {
   }
 
   async drain(queue: string, delayed: boolean): Promise<number> {
-    let drained = 0;
+    let drained = await this.#drainFamilies(queue);
     for (let partition = 0; partition < this.#keys.partitions.length; partition += 1) {
       // A group lets the next task in when one of its own is cancelled, so what was empty may be full again.
       for (let round = 0; round < DRAIN_ROUNDS; round += 1) {
@@ -140,7 +140,9 @@ export class RedisControl {
     }
     let drained = 0;
     for (const list of lists) drained += await this.#drainList(list);
-    for (const ids of await this.#waitingForOthers(partition, queue)) drained += await this.#drainAll(ids);
+    const { unborn } = this.#keys.queue(partition, queue);
+    const waiting = (await this.#ask((link) => link.call('HKEYS', unborn))) as string[];
+    for (const ids of chunks(waiting, DRAIN_STEP)) if (ids.length > 0) drained += await this.#drainAll(ids);
     return drained;
   }
 
@@ -169,20 +171,26 @@ export class RedisControl {
     return ids.map((id) => outcomes.get(id) ?? 'none');
   }
 
-  /** Tasks of the queue that wait for their unique key, and parents that wait for their children. */
-  async #waitingForOthers(partition: number, queue: string): Promise<readonly (readonly string[])[]> {
-    const { unborn } = this.#keys.queue(partition, queue);
-    const { families, open } = this.#keys.partition(partition);
-    const waiting = (await this.#ask((link) => link.call('HKEYS', unborn))) as string[];
-    const parents = (await this.#ask((link) => link.call('HKEYS', families))) as string[];
-    for (const ids of chunks(parents)) {
-      if (ids.length === 0) continue;
-      const counts = (await this.#ask((link) => link.call('HMGET', open, ...ids))) as (string | null)[];
-      const living = ids.filter((_, index) => Number(counts[index] ?? 0) > 0);
-      const located = await this.#places.locate(living);
-      waiting.push(...located.filter(({ envelope }) => envelope.queue === queue).map(({ id }) => id));
+  /** Cancels what waits for its children, before these: a child that is cancelled first would make its parent a dead letter. */
+  async #drainFamilies(queue: string): Promise<number> {
+    const waiting = new Map<string, Located>();
+    for (const { families, open } of this.#keys.partitions) {
+      const parents = (await this.#ask((link) => link.call('HKEYS', families))) as string[];
+      for (const ids of chunks(parents))
+        for (const task of await this.#living(ids, open)) waiting.set(task.id, task);
     }
-    return waiting.length === 0 ? [] : chunks(waiting, DRAIN_STEP);
+    for (const [id, { envelope }] of waiting) if (envelope.queue !== queue) waiting.delete(id);
+    let drained = 0;
+    for (const generation of generations(waiting))
+      for (const ids of chunks(generation, DRAIN_STEP)) drained += await this.#drainAll(ids);
+    return drained;
+  }
+
+  /** Those that still wait for children. */
+  async #living(ids: readonly string[], open: string): Promise<readonly Located[]> {
+    if (ids.length === 0) return [];
+    const counts = (await this.#ask((link) => link.call('HMGET', open, ...ids))) as (string | null)[];
+    return await this.#places.locate(ids.filter((_, index) => Number(counts[index] ?? 0) > 0));
   }
 
   async #drainAll(ids: readonly string[]): Promise<number> {
@@ -201,6 +209,18 @@ export class RedisControl {
       if (done === 0) return drained;
     }
   }
+}
+
+/** Parents before those whose parents they are. */
+function generations(tasks: ReadonlyMap<string, Located>): string[][] {
+  const byDepth: string[][] = [];
+  for (const { id, envelope } of tasks.values()) {
+    let depth = 0;
+    for (let above = envelope.parent; above !== undefined; above = tasks.get(above.id)?.envelope.parent)
+      depth += 1;
+    (byDepth[depth] ??= []).push(id);
+  }
+  return byDepth.filter((ids) => ids !== undefined);
 }
 
 function linksById(entries: readonly Located[]): string {

@@ -1,47 +1,48 @@
-import type { ScheduleFire, StoredSchedule } from '../backend.ts';
+import type { ScheduleFire, SchedulePut, StoredSchedule } from '../backend.ts';
+import { QueueError } from '../errors.ts';
 import { hash, type Keys } from './keys.ts';
 import { scripts } from './scripts.ts';
-import type { RedisLink } from './link.ts';
+import type { Ask, Places } from './places.ts';
 
-type Ask = <T>(attempt: (link: RedisLink) => Promise<T>) => Promise<T>;
-
-/** The schedules of a namespace in Redis. Each lives in the partition that its id names, its tasks too. */
+/**
+ * The schedules of a namespace in Redis. Each lives in one partition with its tasks, so that one script can fire it: where
+ * the group or unique key of its tasks has to be, else where its id leads.
+ */
 export class RedisSchedules {
   readonly #keys: Keys;
   readonly #ask: Ask;
+  readonly #places: Places;
 
-  constructor(keys: Keys, ask: Ask) {
+  constructor(keys: Keys, places: Places, ask: Ask) {
     this.#keys = keys;
+    this.#places = places;
     this.#ask = ask;
   }
 
-  partitionOf(id: string): number {
-    return hash(id) % this.#keys.partitions.length;
-  }
-
-  async put(schedule: StoredSchedule, queue: string): Promise<void> {
-    const shared = this.#keys.partition(this.partitionOf(schedule.id));
+  async put({ schedule, expected, keepsTime, task }: SchedulePut): Promise<boolean> {
+    const { id } = schedule;
+    const home = this.#homeOf(id, task);
+    const shared = this.#keys.partition(home);
     const [definitions, times] = shared.schedules;
-    await this.#ask(async (link) => {
-      await Promise.all([
-        link.call('HSET', definitions, schedule.id, JSON.stringify({ queue, text: schedule.definition })),
-        link.call('ZADD', times, schedule.nextAt, schedule.id),
-        link.call('SADD', shared.queues, queue),
-      ]);
-      await link.call('PUBLISH', shared.scheduleChannel, schedule.id);
-    });
+    const moves = schedule.home !== undefined && schedule.home !== home;
+    const args = [
+      id,
+      schedule.definition,
+      moves ? '' : (expected ?? ''),
+      schedule.nextAt,
+      keepsTime ? '1' : '',
+      task.queue,
+      shared.scheduleChannel,
+    ];
+    const done = await this.#ask((link) => link.run(scripts.put, [definitions, times, shared.queues], args));
+    if (done !== 1) return false;
+    // It may have lain elsewhere, with another key of its tasks.
+    await this.#removeFrom(id, (partition) => partition !== home);
+    return true;
   }
 
   async remove(id: string): Promise<boolean> {
-    const [definitions, times, last] = this.#keys.partition(this.partitionOf(id)).schedules;
-    const [removed] = await this.#ask((link) =>
-      Promise.all([
-        link.call('ZREM', times, id),
-        link.call('HDEL', definitions, id),
-        link.call('HDEL', last, id),
-      ]),
-    );
-    return removed === 1;
+    return await this.#removeFrom(id, () => true);
   }
 
   async list(): Promise<readonly StoredSchedule[]> {
@@ -77,9 +78,17 @@ export class RedisSchedules {
     return { now, due, nextMs };
   }
 
-  async fire(fire: ScheduleFire, queue: string): Promise<'fired' | 'skipped' | 'raced'> {
-    const partition = this.partitionOf(fire.id);
+  /** @throws QueueError `UNSUPPORTED` when another process gives its tasks a key that belongs elsewhere */
+  async fire(fire: ScheduleFire): Promise<'fired' | 'skipped' | 'raced'> {
+    const { queue } = fire;
+    const { length } = this.#keys.partitions;
+    const partition = fire.home ?? hash(fire.id) % length;
     const keys = [...this.#keys.queue(partition, queue).all, ...this.#keys.partition(partition).schedules];
+    if (length > 1 && fire.tasks.some((task) => this.#homeOf(fire.id, task) !== partition)) {
+      throw new QueueError('UNSUPPORTED', 'The tasks of this schedule have another home than the schedule', {
+        details: { id: fire.id },
+      });
+    }
     const next = fire.next === Infinity ? 'never' : fire.next;
     const args: (string | number)[] = [
       fire.id,
@@ -91,13 +100,34 @@ export class RedisSchedules {
     for (const task of fire.tasks) {
       const special = task.unique ?? task.group;
       args.push(
-        task.id,
+        length === 1 ? task.id : `${partition}~${task.id}`,
         task.priority,
         task.blob,
         special === undefined ? '' : JSON.stringify({ u: task.unique, g: task.group }),
       );
     }
     return (await this.#ask((link) => link.run(scripts.fire, keys, args))) as 'fired' | 'skipped' | 'raced';
+  }
+
+  #homeOf(id: string, task: SchedulePut['task']): number {
+    return this.#places.homeOf(task) ?? hash(id) % this.#keys.partitions.length;
+  }
+
+  async #removeFrom(id: string, wanted: (partition: number) => boolean): Promise<boolean> {
+    const removed = await Promise.all(
+      this.#keys.partitions.map(async ({ schedules: [definitions, times, last] }, partition) => {
+        if (!wanted(partition)) return 0;
+        const counts = await this.#ask((link) =>
+          Promise.all([
+            link.call('ZREM', times, id),
+            link.call('HDEL', definitions, id),
+            link.call('HDEL', last, id),
+          ]),
+        );
+        return Number(counts[0]);
+      }),
+    );
+    return removed.some((count) => count > 0);
   }
 
   async #load(partition: number, entries: readonly string[]): Promise<StoredSchedule[]> {
@@ -109,7 +139,7 @@ export class RedisSchedules {
       const text = texts[index];
       if (text === null || text === undefined) return [];
       const { text: definition } = JSON.parse(text) as { text: string };
-      return [{ id, definition, nextAt: Number(entries[2 * index + 1]) }];
+      return [{ id, definition, nextAt: Number(entries[2 * index + 1]), home: partition }];
     });
   }
 }

@@ -56,6 +56,7 @@ export class RedisSession implements Session {
   readonly #blocking: RedisLink;
   readonly #rows = new Map<string, Rows>();
   readonly #needsAll = new Set<string>();
+  #slots: number;
   #renewedAt = -Infinity;
   #announcedAt = -Infinity;
   #blocked = false;
@@ -66,6 +67,7 @@ export class RedisSession implements Session {
     this.#options = options;
     this.partition = options.partition;
     this.worker = options.worker;
+    this.#slots = options.slots;
     this.listener = options.listener;
     this.#partitionKeys = options.keys.partition(options.partition);
     // A dead connection has to be replaced before the lease has run out.
@@ -182,6 +184,12 @@ export class RedisSession implements Session {
     }, 'interrupt a wait');
   }
 
+  resize(slots: number): void {
+    this.#slots = slots;
+    this.#announcedAt = -Infinity;
+    this.#options.background.run(() => this.#announce(), 'announce a worker');
+  }
+
   async close(timeoutMs: number): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
@@ -213,8 +221,9 @@ export class RedisSession implements Session {
   }
 
   async #announce(): Promise<void> {
-    if (systemClock.monotonic() - this.#announcedAt < 60_000) return;
-    const { slots, queues } = this.#options;
+    if (this.#closed || systemClock.monotonic() - this.#announcedAt < 60_000) return;
+    const { queues } = this.#options;
+    const slots = this.#slots;
     await Promise.all([
       this.#link.call('HSET', this.#partitionKeys.workers, this.worker, JSON.stringify({ slots, queues })),
       this.#link.call('SADD', this.#partitionKeys.queues, ...queues),

@@ -783,7 +783,7 @@ return { call('ZRANGEBYSCORE', KEYS[1], '-inf', now), call('ZRANGEBYSCORE', KEYS
 
 export const fireScript: EmbeddedScript = {
   name: 'fire',
-  sha1: '6db7c506bd24f51768196df2d7bf0efcf2871528',
+  sha1: 'faf89dc13b1d8d4dfb47ac3c233b68a451fa79a8',
   source: `-- Fires a schedule once, whoever tries.
 -- KEYS: those of base.lua, of the queue of its tasks; 28 definitions, 29 next times, 30 last tasks
 -- ARGV: 1 id, 2 the next time as it was read, 3 the time after that or 'never', 4 '1' to skip while the last task lives,
@@ -1004,8 +1004,9 @@ if ARGV[3] == 'never' then
 else
   call('ZADD', KEYS[29], ARGV[3], id)
 end
+local last = call('HGET', KEYS[30], id)
+if ARGV[3] == 'never' then call('HDEL', KEYS[30], id) end
 if ARGV[4] == '1' then
-  local last = call('HGET', KEYS[30], id)
   if last and call('HEXISTS', JOBS, last) == 1 and call('HEXISTS', RES, last) == 0 then return 'skipped' end
 end
 for i = 6, #ARGV, 4 do
@@ -1207,29 +1208,57 @@ return count
 
 export const noteScript: EmbeddedScript = {
   name: 'note',
-  sha1: 'c5ced5794ee90f18b5dd53d2f4cfdc7896e5d6d5',
-  source: `-- Writes progress and log lines of running tasks.
--- KEYS: 1 texts of tasks, 2 progress, 3 logs
--- ARGV: 1 how many lines are kept; for each task: id, progress or '', lines as JSON list of JSON strings or ''
--- returns: how many tasks were known
--- Safe to repeat for progress; a repeated call may write log lines twice.
+  sha1: '8515575d20bdc9d507358d946207cb832b016d26',
+  source: `-- Writes progress and log lines of running tasks of one queue.
+-- KEYS: 1 claims, 2 progress, 3 logs
+-- ARGV: 1 how many lines are kept; for each task: id, token|, progress or '', lines as JSON list of JSON strings or ''
+-- returns: how many claims still stand
+-- Safe to repeat for progress; a repeated call may write log lines twice. A worker that lost its claim writes nothing.
 local call = redis.call
 local most, known = tonumber(ARGV[1]), 0
-for i = 2, #ARGV, 3 do
-  local id = ARGV[i]
-  if call('HEXISTS', KEYS[1], id) == 1 then
+for i = 2, #ARGV, 4 do
+  local id, token = ARGV[i], ARGV[i + 1]
+  local own = call('HGET', KEYS[1], id)
+  if own and string.sub(own, 1, #token) == token then
     known = known + 1
-    if ARGV[i + 1] ~= '' then call('HSET', KEYS[2], id, ARGV[i + 1]) end
-    if ARGV[i + 2] ~= '' then
+    if ARGV[i + 2] ~= '' then call('HSET', KEYS[2], id, ARGV[i + 2]) end
+    if ARGV[i + 3] ~= '' and most > 0 then
       local lines = {}
       for line in string.gmatch(call('HGET', KEYS[3], id) or '', '[^\\n]+') do lines[#lines + 1] = line end
-      for _, line in ipairs(cjson.decode(ARGV[i + 2])) do lines[#lines + 1] = line end
+      for _, line in ipairs(cjson.decode(ARGV[i + 3])) do lines[#lines + 1] = line end
       local from = math.max(1, #lines - most + 1)
       call('HSET', KEYS[3], id, table.concat(lines, '\\n', from))
     end
   end
 end
 return known
+`,
+};
+
+export const putScript: EmbeddedScript = {
+  name: 'put',
+  sha1: '5f3000e5699a9b77a887281fc5b696bc68a2234b',
+  source: `-- Makes or changes a schedule.
+-- KEYS: 1 definitions, 2 next times, 3 queues of the partition
+-- ARGV: 1 id, 2 definition, 3 the definition as it was read, or '', 4 next time, 5 '1' to keep a next time that is there,
+--       6 queue of its tasks, 7 channel for changed schedules
+-- returns: 1, or 0 when the definition is no longer as it was read
+-- Safe to repeat: the second run finds the definition that it was to write.
+local call = redis.call
+local id = ARGV[1]
+local stored = call('HGET', KEYS[1], id)
+local text = stored and cjson.decode(stored).text or ''
+if text == ARGV[2] and stored then return 1 end
+if text ~= ARGV[3] then return 0 end
+call('HSET', KEYS[1], id, cjson.encode({ queue = ARGV[6], text = ARGV[2] }))
+if ARGV[5] == '1' then
+  call('ZADD', KEYS[2], 'NX', ARGV[4], id)
+else
+  call('ZADD', KEYS[2], ARGV[4], id)
+end
+call('SADD', KEYS[3], ARGV[6])
+call('PUBLISH', ARGV[7], id)
+return 1
 `,
 };
 
@@ -1465,11 +1494,11 @@ return back
 
 export const reviveScript: EmbeddedScript = {
   name: 'revive',
-  sha1: '6169347c95ce6263ff636e0e3b8ab11f5b0a0893',
-  source: `-- Puts dead letters of one queue back, with fresh attempts.
+  sha1: '5878c60ec4ad544fc4ff3ddc98ff1493286e8dae',
+  source: `-- Puts dead letters of one queue back, with fresh attempts. One whose unique key another live task has stays where it is.
 -- KEYS: those of base.lua
--- ARGV: for each task: id, priority, group as JSON or ''
--- returns: how many were dead
+-- ARGV: 1 queue; for each task: id, priority, group as JSON or '', unique key or ''
+-- returns: how many came back
 -- Safe to repeat: a task that is no longer dead is left alone.
 local call = redis.call
 
@@ -1622,10 +1651,19 @@ local function end_if_cancelled(id, own, now, channel)
   call('PUBLISH', channel, id)
   return true
 end
-local now, count = clock(), 0
-for i = 1, #ARGV, 3 do
-  local id, group = ARGV[i], ARGV[i + 2]
-  if call('ZREM', DEAD, id) == 1 then
+local now, count, queue = clock(), 0, ARGV[1]
+local function take_back(key, id)
+  local untilMs, holder = unique_of(key)
+  if holder and holder ~= id and call('HEXISTS', JOBS, holder) == 1 and call('HEXISTS', RES, holder) == 0 then
+    return false
+  end
+  call('HSET', UQ, key, unique_value(untilMs or 0, id, '', queue))
+  return true
+end
+for i = 2, #ARGV, 4 do
+  local id, group, key = ARGV[i], ARGV[i + 2], ARGV[i + 3]
+  if call('ZSCORE', DEAD, id) and (key == '' or take_back(key, id)) then
+    call('ZREM', DEAD, id)
     call('HDEL', RES, id)
     call('HDEL', ATT, id)
     place({ i = id, p = tonumber(ARGV[i + 1]), g = group ~= '' and cjson.decode(group) or nil }, now)

@@ -23,6 +23,7 @@ export const scripts: {
       | 'child'
       | 'fire'
       | 'leave'
+      | 'put'
       | 'tidy'
   ]: RedisScript;
 } = {
@@ -39,6 +40,7 @@ export const scripts: {
   child: script(embedded.childScript),
   fire: script(embedded.fireScript),
   leave: script(embedded.leaveScript),
+  put: script(embedded.putScript),
   tidy: script(embedded.tidyScript),
 };
 

@@ -59,6 +59,11 @@ export class Lane implements SlotTaker {
     return this.#turning === 0 && !this.#scheduled && !this.#mayHaveWork && this.#accepting;
   }
 
+  /** Whether it holds nothing, and no turn under way can bring it anything. */
+  get isEmpty(): boolean {
+    return this.tasks.size === 0 && this.#turning === 0;
+  }
+
   /** There may be work. */
   wake(): void {
     this.#mayHaveWork = true;
@@ -184,6 +189,8 @@ export class Lane implements SlotTaker {
   }
 
   #start(reply: TurnReply): void {
+    // Nobody would settle them: their claims lapse with the lease of this worker.
+    if (this.#closed) return;
     const { runner } = this.#options;
     for (const claim of reply.claims) {
       const task = runner.open(claim, this.queue, reply.now);

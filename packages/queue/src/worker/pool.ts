@@ -1,6 +1,7 @@
 import { Background, type Clock, type Logger, type Random, type Timer } from '@xiaoke/core';
 import type { Backend, Outcome, Session } from '../backend.ts';
 import { QueueError } from '../errors.ts';
+import { checkInteger } from '../task-options.ts';
 import type { ActiveTask } from './active-task.ts';
 import { Lane } from './lane.ts';
 import { Quotas } from './quotas.ts';
@@ -14,7 +15,7 @@ export interface WorkerPool extends AsyncDisposable {
   readonly count: number;
   /** How many it runs now. */
   readonly active: number;
-  /** Changes `count`; running tasks are not touched. */
+  /** Changes `count`; running tasks are not touched. @throws InvalidOptionError */
   resize(count: number): void;
   /** Stops claiming, finishes what runs up to `timeoutMs`, gives the rest back. Idempotent. */
   close(options?: { readonly timeoutMs?: number }): Promise<void>;
@@ -78,7 +79,8 @@ export class Pool implements WorkerPool {
   }
 
   resize(count: number): void {
-    this.#slots.resize(count);
+    this.#slots.resize(checkSlots(count));
+    for (const { session } of this.#places) session.resize(count);
   }
 
   /** Tells the task to stop, if this pool runs it. */
@@ -208,10 +210,12 @@ export class Pool implements WorkerPool {
 
   async #emptied(timeoutMs: number): Promise<void> {
     const { clock } = this.#options;
-    if (this.active === 0) return;
+    // A turn that is under way may still bring tasks.
+    const isEmpty = (): boolean => this.#lanes().every((lane) => lane.isEmpty);
+    if (isEmpty()) return;
     await new Promise<void>((resolve) => {
       const poll = clock.setInterval(() => {
-        if (this.active === 0) finish();
+        if (isEmpty()) finish();
       }, 5);
       const timer = clock.setTimeout(() => finish(), timeoutMs);
       const finish = (): void => {
@@ -221,6 +225,11 @@ export class Pool implements WorkerPool {
       };
     });
   }
+}
+
+/** Checks a number of slots. @throws InvalidOptionError */
+export function checkSlots(count: number): number {
+  return checkInteger(count, 'count', 1, 100_000);
 }
 
 function cancelled(id: string, reason: string): QueueError {

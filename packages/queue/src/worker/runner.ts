@@ -103,6 +103,7 @@ export class Runner {
 
   #verdict(task: ActiveTask, now: number): Outcome | undefined {
     const { envelope, claim } = task;
+    if (envelope.unreadable !== undefined) return dead(envelope.unreadable, 'PAYLOAD_INVALID', false);
     if (envelope.ttlMs !== undefined && now >= envelope.enqueuedAt + envelope.ttlMs) {
       return ended(
         'expired',

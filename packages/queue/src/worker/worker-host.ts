@@ -58,7 +58,7 @@ export class WorkerHost {
       payloadLimit: options.payloadLimit,
       maxStalls: options.maxStalls,
       isolation: this.#isolation,
-      notesWritten: ({ id }) => this.#notes.written(id),
+      notesWritten: (task) => this.#notes.written(task),
       backoffOf: (id) => host.functions.of(id),
       traced: (task, work) => this.tracing.run(task.envelope.traceparent, task.name, work),
       started: (task) => {
@@ -68,10 +68,10 @@ export class WorkerHost {
         emitter.emit('started', { id, name, queue, attempt });
       },
       noteProgress: (task, progress) => {
-        this.#notes.progress(task.id, progress);
+        this.#notes.progress(task, progress);
         emitter.emit('progress', { id: task.id, name: task.name, queue: task.queue, progress });
       },
-      noteLine: (task, line) => this.#notes.line(task.id, line),
+      noteLine: (task, line) => this.#notes.line(task, line),
       childResults: async (task) => {
         const results = await backend.childResults(task.id, task.envelope.children ?? []);
         return new Map([...results].map(([id, text]) => [id, parse(text)]));
@@ -116,7 +116,7 @@ export class WorkerHost {
   #settled(task: ActiveTask, outcome: Outcome): void {
     const { emitter, metrics, results, functions } = this.#host;
     const { id, name, queue } = task;
-    const durationMs = Math.max(0, this.#host.options.clock.now() - task.startedAt);
+    const durationMs = Math.max(0, this.#host.backend.now() - task.startedAt);
     if (outcome.kind === 'completed') {
       metrics.settled(task, outcome, durationMs, '');
       functions.drop(id);

@@ -136,6 +136,7 @@ export class QueueModel {
   revive(id: string): number {
     const task = this.tasks.get(id);
     if (task?.state !== 'dead') return 0;
+    if (task.unique !== undefined && !this.#retakeKey(task.unique.key, id)) return 0;
     task.state = 'waiting';
     task.attempts = 0;
     task.unwanted = false;
@@ -192,6 +193,15 @@ export class QueueModel {
     this.#rewrite(held, task);
     this.#place(held);
     return held.id;
+  }
+
+  #retakeKey(key: string, id: string): boolean {
+    const holder = this.#keys.get(key);
+    const held = holder === undefined ? undefined : this.tasks.get(holder.id);
+    if (held !== undefined && held.id !== id && ['waiting', 'delayed', 'active'].includes(held.state))
+      return false;
+    this.#keys.set(key, { id, next: undefined, throttled: holder?.throttled ?? false });
+    return true;
   }
 
   #rewrite(old: ModelTask, { blob, priority, delayed, group }: ModelTask): void {

@@ -17,8 +17,9 @@ if ARGV[3] == 'never' then
 else
   call('ZADD', KEYS[29], ARGV[3], id)
 end
+local last = call('HGET', KEYS[30], id)
+if ARGV[3] == 'never' then call('HDEL', KEYS[30], id) end
 if ARGV[4] == '1' then
-  local last = call('HGET', KEYS[30], id)
   if last and call('HEXISTS', JOBS, last) == 1 and call('HEXISTS', RES, last) == 0 then return 'skipped' end
 end
 for i = 6, #ARGV, 4 do
