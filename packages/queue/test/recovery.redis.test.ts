@@ -130,6 +130,36 @@ describe('a task whose worker is lost', { timeout: 60_000 }, () => {
   });
 });
 
+describe('what an exchange claimed whose answer nobody heard', () => {
+  it('comes back also when what is kept for a repetition is lost with it, and the worker lives on', async () => {
+    await using redis = await startRedis();
+    await using proxy = await chaosProxy({ target: redis });
+    const producer = await connect(redis.url);
+    const queue = await connect(proxy.url('redis'));
+    const runs: number[] = [];
+    queue.registerTaskHandler('t', async (n: number, { attempt }) => runs.push(n * 10 + attempt));
+    await queue.startWorkers(1);
+    const first = await producer.enqueueTask('t', 1);
+    expect(await first.result({ timeout: '10s' })).toBe(1);
+    const admin = new Redis(redis.url);
+    const [worker = ''] = await admin.hkeys('xq:{r}:wi');
+    const rows = [0, 1].map((row) => `n:default\n${worker}\n${row}`);
+    // As a lease that ran out under load does: the claim is made, its answer and its row are lost, and the worker goes on.
+    let lost = 0;
+    proxy.dropReplies(({ reply }) => {
+      if (lost > 0 || !reply.includes('"lost words"')) return false;
+      lost += 1;
+      void admin.hdel('xq:{r}:cfg', ...rows);
+      return true;
+    });
+    const words = await producer.enqueueTask('t', 2, { group: { key: 'lost words' } });
+    expect(await words.result({ timeout: '15s' })).toBe(2);
+    expect([lost, runs]).toEqual([1, [11, 21]]);
+    expect(await producer.getTask(words.id)).toMatchObject({ attempts: 1, stalls: 0 });
+    admin.disconnect();
+  });
+});
+
 describe('with every announcement lost', () => {
   it('a running task hears of its cancellation with the next heartbeat, and results arrive all the same', async () => {
     await using redis = await startRedis();

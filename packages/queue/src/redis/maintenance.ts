@@ -49,7 +49,7 @@ export class Maintenance {
       this.#options.heard(now);
       // A claim of a worker that never had a lease is looked for less often; there should be none.
       if (dead.length === 0 && this.#rounds % FULL_SCAN_EVERY !== 1) continue;
-      stalled.push(...(await this.#recoverPartition(partition, { workers: dead, at: now }, new Set(alive))));
+      stalled.push(...(await this.#recoverPartition(partition, dead, new Set(alive))));
     }
     return stalled;
   }
@@ -115,7 +115,7 @@ export class Maintenance {
 
   async #recoverPartition(
     partition: number,
-    dead: { readonly workers: readonly string[]; readonly at: number },
+    dead: readonly string[],
     alive: ReadonlySet<string>,
   ): Promise<StalledTask[]> {
     const { keys, ask } = this.#options;
@@ -131,18 +131,11 @@ export class Maintenance {
         stalled.push(...back.map((id) => ({ id, queue })));
       }
     }
-    if (dead.workers.length > 0) {
-      const turns = dead.workers.flatMap((worker) =>
-        names.flatMap((queue) => [`n:${queue}\n${worker}\n0`, `n:${queue}\n${worker}\n1`]),
+    for (const lost of chunks(dead, 100)) {
+      if (lost.length === 0) continue;
+      await ask((link) =>
+        link.run(scripts.forget, [leases, workers, config], [lost.length, ...lost, ...names]),
       );
-      await ask(async (link) => {
-        await Promise.all([
-          // By time, not by name: a worker that came back to life meanwhile keeps its lease.
-          link.call('ZREMRANGEBYSCORE', leases, '-inf', dead.at),
-          link.call('HDEL', workers, ...dead.workers),
-          ...(turns.length > 0 ? [link.call('HDEL', config, ...turns)] : []),
-        ]);
-      });
     }
     return stalled;
   }

@@ -6,6 +6,7 @@ import { chunks } from './enqueue-buffer.ts';
 import type { Keys, PartitionKeys } from './keys.ts';
 import type { LeaseKeeper } from './lease-keeper.ts';
 import { isTransient, RedisLink } from './link.ts';
+import { claimsOf } from './orphans.ts';
 import { scripts, sendTurn } from './scripts.ts';
 
 /** What a session is made of. */
@@ -59,6 +60,7 @@ export class RedisSession implements Session {
   #slots: number;
   #renewedAt = -Infinity;
   #announcedAt = -Infinity;
+  #searchedAt: number = systemClock.monotonic();
   #blocked = false;
   #troubled = false;
   #closed = false;
@@ -149,6 +151,7 @@ export class RedisSession implements Session {
 
   async beat(): Promise<void> {
     if (this.#closed) return;
+    await this.#giveUpOrphans();
     const held = this.listener.held();
     if (held.length === 0 && systemClock.monotonic() - this.#renewedAt < this.#options.leaseMs / 3 - 50)
       return;
@@ -204,14 +207,35 @@ export class RedisSession implements Session {
     this.#options.closed(this);
   }
 
+  /** Puts back what this worker has by Redis's account and does not know of. */
+  async #giveUpOrphans(): Promise<void> {
+    const { leaseMs, queues, keys } = this.#options;
+    if (systemClock.monotonic() - this.#searchedAt < leaseMs) return;
+    this.#searchedAt = systemClock.monotonic();
+    for (const queue of queues) {
+      const { claims, all } = keys.queue(this.partition, queue);
+      const found = await claimsOf(this.#link, { claims, worker: this.worker, olderThanMs: leaseMs });
+      const held = new Set(this.listener.held().map(({ id }) => id));
+      const orphans = found.filter((id) => !held.has(id));
+      if (orphans.length > 0) await this.#leave(queue, all, { ids: orphans, leaves: false });
+    }
+  }
+
+  async #leave(
+    queue: string,
+    all: readonly string[],
+    { ids, leaves }: { readonly ids: readonly string[]; readonly leaves: boolean },
+  ): Promise<void> {
+    const frame = [this.worker, queue, this.#partitionKeys.finishedChannel, leaves ? '1' : ''];
+    for (const part of chunks(ids)) await this.#link.run(scripts.leave, all, [...frame, ...part]);
+  }
+
   async #giveBack(): Promise<void> {
     const held = this.listener.held();
     for (const queue of this.#options.queues) {
       const ids = held.filter((claim) => claim.queue === queue).map(({ id }) => id);
       const { all } = this.#options.keys.queue(this.partition, queue);
-      const { finishedChannel } = this.#partitionKeys;
-      for (const part of chunks(ids))
-        await this.#link.run(scripts.leave, all, [this.worker, queue, finishedChannel, ...part]);
+      await this.#leave(queue, all, { ids, leaves: true });
     }
     await Promise.all([
       this.#link.call('ZREM', this.#partitionKeys.leases, this.worker),

@@ -1027,13 +1027,42 @@ return 'fired'
 `,
 };
 
+export const forgetScript: EmbeddedScript = {
+  name: 'forget',
+  sha1: '0b480ba079dc4c90ca85b9b89a570a9a382a5ba2',
+  source: `-- Forgets workers that are lost: their place, and what was kept for the repetition of their turns.
+-- KEYS: 1 leases, 2 workers, 3 configuration
+-- ARGV: 1 how many workers; the workers; the queues
+-- returns: how many were forgotten
+-- Safe to repeat: a worker that came back to life meanwhile is left alone, with all that its turns need.
+local call = redis.call
+local t = call('TIME')
+local now = t[1] * 1000 + math.floor(t[2] / 1000)
+local n, count = tonumber(ARGV[1]), 0
+for i = 2, n + 1 do
+  local worker = ARGV[i]
+  local lease = call('ZSCORE', KEYS[1], worker)
+  if not lease or tonumber(lease) <= now then
+    count = count + 1
+    call('ZREM', KEYS[1], worker)
+    call('HDEL', KEYS[2], worker)
+    for q = n + 2, #ARGV do
+      local row = 'n:' .. ARGV[q] .. '\\n' .. worker
+      call('HDEL', KEYS[3], row .. '\\n0', row .. '\\n1')
+    end
+  end
+end
+return count
+`,
+};
+
 export const leaveScript: EmbeddedScript = {
   name: 'leave',
-  sha1: '65cf1a83ebc9b80ffb6f4fdc08a735a972d03a69',
-  source: `-- Takes a worker off: what it still holds in one queue goes back to the head of its list, and no attempt is counted; what
--- was to be cancelled ends.
+  sha1: '4c33f0581c931be623c907604eb2a1cfeceae632',
+  source: `-- Puts what a worker gives up in one queue back to the head of its list, and no attempt is counted; what was to be cancelled
+-- ends. A worker that leaves takes along what is kept for the repetition of its turns.
 -- KEYS: those of base.lua
--- ARGV: 1 worker, 2 queue, 3 channel for ended ids; ids it may hold
+-- ARGV: 1 worker, 2 queue, 3 channel for ended ids, 4 '1' when it leaves; ids it may hold
 -- returns: how many went back
 -- Safe to repeat: only its own claims are moved.
 local call = redis.call
@@ -1188,7 +1217,7 @@ local function end_if_cancelled(id, own, now, channel)
   return true
 end
 local worker, count, now = ARGV[1], 0, clock()
-for i = 4, #ARGV do
+for i = 5, #ARGV do
   local own = call('HGET', OWN, ARGV[i])
   if own then
     local by, prio = string.match(own, '^%d+|([^|]*)|(%d)')
@@ -1200,8 +1229,10 @@ for i = 4, #ARGV do
   end
 end
 if count > 0 then call('ZADD', MK, 0, '0') end
-local row = 'n:' .. ARGV[2] .. '\\n' .. worker
-call('HDEL', CFG, row .. '\\n0', row .. '\\n1')
+if ARGV[4] == '1' then
+  local row = 'n:' .. ARGV[2] .. '\\n' .. worker
+  call('HDEL', CFG, row .. '\\n0', row .. '\\n1')
+end
 return count
 `,
 };

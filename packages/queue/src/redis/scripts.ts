@@ -24,6 +24,7 @@ export const scripts: {
       | 'fire'
       | 'leave'
       | 'put'
+      | 'forget'
       | 'tidy'
   ]: RedisScript;
 } = {
@@ -41,6 +42,7 @@ export const scripts: {
   fire: script(embedded.fireScript),
   leave: script(embedded.leaveScript),
   put: script(embedded.putScript),
+  forget: script(embedded.forgetScript),
   tidy: script(embedded.tidyScript),
 };
 

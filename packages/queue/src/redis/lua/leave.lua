@@ -1,13 +1,13 @@
--- Takes a worker off: what it still holds in one queue goes back to the head of its list, and no attempt is counted; what
--- was to be cancelled ends.
+-- Puts what a worker gives up in one queue back to the head of its list, and no attempt is counted; what was to be cancelled
+-- ends. A worker that leaves takes along what is kept for the repetition of its turns.
 -- KEYS: those of base.lua
--- ARGV: 1 worker, 2 queue, 3 channel for ended ids; ids it may hold
+-- ARGV: 1 worker, 2 queue, 3 channel for ended ids, 4 '1' when it leaves; ids it may hold
 -- returns: how many went back
 -- Safe to repeat: only its own claims are moved.
 -- @include base
 -- @include links
 local worker, count, now = ARGV[1], 0, clock()
-for i = 4, #ARGV do
+for i = 5, #ARGV do
   local own = call('HGET', OWN, ARGV[i])
   if own then
     local by, prio = string.match(own, '^%d+|([^|]*)|(%d)')
@@ -19,6 +19,8 @@ for i = 4, #ARGV do
   end
 end
 if count > 0 then call('ZADD', MK, 0, '0') end
-local row = 'n:' .. ARGV[2] .. '\n' .. worker
-call('HDEL', CFG, row .. '\n0', row .. '\n1')
+if ARGV[4] == '1' then
+  local row = 'n:' .. ARGV[2] .. '\n' .. worker
+  call('HDEL', CFG, row .. '\n0', row .. '\n1')
+end
 return count
