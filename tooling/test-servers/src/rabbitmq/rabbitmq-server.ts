@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
-import { writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { realpathSync, writeFileSync } from 'node:fs';
+import { delimiter, dirname, join } from 'node:path';
 
 import { findBinary } from '../find-binary.ts';
 import { freePort } from '../free-port.ts';
@@ -12,6 +12,8 @@ import { startServer } from '../start-server.ts';
 export interface RabbitMqOptions {
   /** Lines of `rabbitmq.conf`, such as `heartbeat = 1`. */
   readonly config?: readonly string[];
+  /** Plugins to enable, by name: the broker's own, and those in the folder that `XIAOKE_RABBITMQ_PLUGINS` names. */
+  readonly plugins?: readonly string[];
   /** A fixed port. @default a free one */
   readonly port?: number;
 }
@@ -46,6 +48,12 @@ export interface RabbitMqServer extends ServerProcess {
 // Debian's wrappers in /usr/sbin change the user, who then cannot write to our directory.
 const DIRECTORIES = ['/usr/lib/rabbitmq/bin'];
 
+/** A folder made by `bin/fetch-rabbitmq.mjs`, whose version is run in place of the installed one. */
+const FETCHED = process.env['XIAOKE_RABBITMQ'];
+
+/** Plugins that the broker does not bring along: a folder of `.ez` files, or of folders with an `ebin`. */
+const MORE_PLUGINS = process.env['XIAOKE_RABBITMQ_PLUGINS'];
+
 /**
  * Starts a private RabbitMQ broker, in about six seconds.
  *
@@ -60,7 +68,7 @@ export async function startRabbitMq(options: RabbitMqOptions = {}): Promise<Rabb
     plan: async ({ port, directory }) => {
       writeConfiguration(directory, options);
       return {
-        command: findBinary('rabbitmq-server', 'rabbitmq', DIRECTORIES),
+        command: program('rabbitmq-server'),
         args: [],
         env: {
           ...rabbitEnvironment(nodeName, directory),
@@ -75,7 +83,7 @@ export async function startRabbitMq(options: RabbitMqOptions = {}): Promise<Rabb
   });
   const { host, port, directory } = server;
   const ctl = (...args: string[]): Promise<string> =>
-    runProgram(findBinary('rabbitmqctl', 'rabbitmq', DIRECTORIES), ['-n', nodeName, '-q', ...args], {
+    runProgram(program('rabbitmqctl'), ['-n', nodeName, '-q', ...args], {
       env: rabbitEnvironment(nodeName, directory),
       cwd: directory,
       timeoutMs: 60_000,
@@ -86,19 +94,35 @@ export async function startRabbitMq(options: RabbitMqOptions = {}): Promise<Rabb
     ctl,
     stopApp: async () => void (await ctl('stop_app')),
     startApp: async () => void (await ctl('start_app')),
-    syncDefinitions: async () => void (await ctl('eval', 'ok = mnesia:sync_log().')),
+    syncDefinitions: async () =>
+      void (await ctl(
+        'eval',
+        'case mnesia:system_info(is_running) of yes -> ok = mnesia:sync_log(); _ -> ok end.',
+      )),
     closeAllConnections: async () => void (await ctl('close_all_connections', 'closed by a test')),
     setMemoryHighWatermark: async (share: number) =>
       void (await ctl('set_vm_memory_high_watermark', String(share))),
   });
 }
 
-function writeConfiguration(directory: string, { config = [] }: RabbitMqOptions): void {
+function program(name: 'rabbitmq-server' | 'rabbitmqctl'): string {
+  return findBinary(name, 'rabbitmq', FETCHED === undefined ? DIRECTORIES : [rabbitDirectory(FETCHED)]);
+}
+
+function rabbitDirectory(fetched: string): string {
+  return join(fetched, 'root', 'usr', 'lib', 'rabbitmq', 'bin');
+}
+
+function ownPlugins(): string {
+  return join(dirname(realpathSync(program('rabbitmq-server'))), '..', 'plugins');
+}
+
+function writeConfiguration(directory: string, { config = [], plugins = [] }: RabbitMqOptions): void {
   // The log goes to standard output alone; a full disk is not what these tests are about.
   const lines = ['log.file = false', 'log.console = true', 'disk_free_limit.absolute = 1MB', ...config];
   writeFileSync(join(directory, 'rabbitmq.conf'), `${lines.join('\n')}\n`);
   writeFileSync(join(directory, 'advanced.config'), '[].\n');
-  writeFileSync(join(directory, 'enabled_plugins'), '[].\n');
+  writeFileSync(join(directory, 'enabled_plugins'), `[${plugins.join()}].\n`);
   writeFileSync(join(directory, 'rabbitmq-env.conf'), '');
 }
 
@@ -107,6 +131,8 @@ function rabbitEnvironment(nodeName: string, directory: string): NodeJS.ProcessE
   return {
     HOME: directory,
     LANG: 'C.UTF-8',
+    // Its own Erlang comes first.
+    ...(FETCHED === undefined ? {} : { PATH: `${join(FETCHED, 'bin')}:${process.env['PATH'] ?? ''}` }),
     ERL_CRASH_DUMP: '/dev/null',
     RABBITMQ_NODENAME: nodeName,
     RABBITMQ_NODE_IP_ADDRESS: '127.0.0.1',
@@ -114,6 +140,9 @@ function rabbitEnvironment(nodeName: string, directory: string): NodeJS.ProcessE
     RABBITMQ_CONFIG_FILE: join(directory, 'rabbitmq.conf'),
     RABBITMQ_ADVANCED_CONFIG_FILE: join(directory, 'advanced.config'),
     RABBITMQ_ENABLED_PLUGINS_FILE: join(directory, 'enabled_plugins'),
+    ...(MORE_PLUGINS === undefined
+      ? {}
+      : { RABBITMQ_PLUGINS_DIR: `${ownPlugins()}${delimiter}${MORE_PLUGINS}` }),
     RABBITMQ_MNESIA_BASE: join(directory, 'mnesia'),
     RABBITMQ_LOG_BASE: join(directory, 'log'),
     RABBITMQ_PID_FILE: join(directory, 'rabbitmq.pid'),
