@@ -36,6 +36,7 @@ export class Broker {
   readonly topology: Topology;
   readonly publisher: Publisher;
   readonly #options: BrokerOptions;
+  #repairs = 0;
 
   constructor(made: BrokerOptions) {
     this.#options = made;
@@ -106,6 +107,12 @@ export class Broker {
     await Promise.all(sent);
   }
 
+  /** Makes the way of delayed messages to a list that was made again. */
+  async reconnect(queue: string, priority: PriorityIndex, timeoutMs: number): Promise<void> {
+    const target = this.names.list(queue, priority);
+    await this.#ensure(() => this.topology.ensureDelay(target, 0), timeoutMs);
+  }
+
   async close(timeoutMs: number): Promise<void> {
     await this.publisher.close(timeoutMs / 2);
     const links = [this.publishing, this.consuming, this.logging];
@@ -146,13 +153,18 @@ export class Broker {
     await this.publisher.publish(message, timeoutMs);
   }
 
-  /** Nothing took a message: what was declared is not there any more. */
-  async #repair(message: Outgoing): Promise<void> {
-    this.topology.forgetAll();
-    await this.topology.ensureQueue(message.queue);
-    if (message.exchange === '') return;
-    const target = message.routingKey.replace(/^(?:[01]\.){28}/, '');
-    await this.topology.ensureDelay(target, 27);
+  /** Nothing took a message: what was declared is not there any more. Many messages come back for one reason. */
+  async #repair({ queue, exchange, routingKey }: Outgoing): Promise<void> {
+    if (this.#repairs === 0) this.topology.forgetAll();
+    this.#repairs += 1;
+    try {
+      await this.topology.ensureQueue(queue);
+      if (exchange === '') return;
+      const target = routingKey.replace(/^(?:[01]\.){28}/, '');
+      await this.topology.ensureDelay(target, Number(/\.(\d+)$/.exec(exchange)?.[1] ?? 0));
+    } finally {
+      this.#repairs -= 1;
+    }
   }
 
   #link(purpose: 'publishing' | 'consuming' | 'logging'): Link {

@@ -31,7 +31,14 @@ export function messageOf(
   if (delay < DELAY_UNIT) return { ...shared, exchange: '', routingKey: target, level: -1 };
   if (way.plugin) {
     const headers = { 'x-delay': Math.min(Math.ceil(delay), 2 ** 32 - 2) };
-    return { ...shared, exchange: delayNames.plugin, routingKey: target, headers, level: 0 };
+    return {
+      ...shared,
+      exchange: delayNames.plugin,
+      routingKey: target,
+      headers,
+      mandatory: false,
+      level: 0,
+    };
   }
   const ticks = Math.min(Math.floor(delay / DELAY_UNIT), LONGEST_TICKS);
   const level = 31 - Math.clz32(ticks);

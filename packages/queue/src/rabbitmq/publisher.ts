@@ -14,6 +14,8 @@ export interface Outgoing {
   readonly id: string;
   readonly correlationId: string;
   readonly headers?: Readonly<Record<string, unknown>> | undefined;
+  /** `false`: the exchange keeps the message for later, and would give back at once what has to reach a queue. @default true */
+  readonly mandatory?: boolean;
   /** The generation that the ledger owes the broker until this message is confirmed; none for a copy beside. */
   readonly owed?: number | undefined;
 }
@@ -82,7 +84,7 @@ export class Publisher {
         // After the set-up the channel is current, and what waits can go.
         this.#schedule();
       },
-      down: () => this.#down(),
+      down: (error) => this.#down(error),
     });
   }
 
@@ -152,8 +154,8 @@ export class Publisher {
   }
 
   #send(channel: AmqpChannel, pending: Pending): void {
-    const { exchange, routingKey, content, id, correlationId, headers } = pending.message;
-    const options = { persistent: true, mandatory: true, messageId: id, correlationId, headers };
+    const { exchange, routingKey, content, id, correlationId, headers, mandatory = true } = pending.message;
+    const options = { persistent: true, mandatory, messageId: id, correlationId, headers };
     pending.returned = false;
     this.#sent.add(pending);
     try {
@@ -206,11 +208,14 @@ export class Publisher {
     }
   }
 
-  #down(): void {
+  #down(error: unknown): void {
     const unconfirmed = [...this.#sent];
     this.#sent.clear();
     this.#room = true;
-    this.#waiting = [...unconfirmed, ...this.#waiting];
+    // Over an exchange that is not there the broker closes the whole channel, and would close the next one too.
+    const astray = isNotFound(error) ? unconfirmed.filter(({ message }) => message.exchange !== '') : [];
+    this.#waiting = [...unconfirmed.filter((pending) => !astray.includes(pending)), ...this.#waiting];
+    for (const pending of astray) this.#repair(pending);
   }
 
   #finish(pending: Pending, error: QueueError | undefined): void {
@@ -248,6 +253,10 @@ export class Publisher {
       }),
     );
   }
+}
+
+function isNotFound(error: unknown): boolean {
+  return Reflect.get(Object(error), 'code') === 404;
 }
 
 function isClosed(error: unknown): boolean {

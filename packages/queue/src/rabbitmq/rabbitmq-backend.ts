@@ -28,6 +28,7 @@ import { RabbitMqSession } from './rabbitmq-session.ts';
 
 /** What was owed longer than this is taken over by whoever notices. */
 const RELAY_AFTER = 10_000;
+const REBUILD_WITHIN = 60_000;
 
 /**
  * Tasks in RabbitMQ: quorum queues keep and move the messages, a ledger says what they mean. A message is acknowledged
@@ -356,9 +357,12 @@ export class RabbitMqBackend implements Backend {
 
   #rebuild(queue: string, priority: 0 | 1 | 2): void {
     this.#background.run(async () => {
-      const incarnation = this.#ledger.ledger.tables.queue(queue).incarnations[priority];
+      const { incarnations, delayed } = this.#ledger.ledger.tables.queue(queue);
+      const incarnation = incarnations[priority];
+      // First the way of those that are delayed, which went with the list: what was due before that is then filled in.
+      if (delayed.size > 0) await this.#broker.reconnect(queue, priority, REBUILD_WITHIN);
       const reply = await this.#ledger.run({ op: 'rebuild', queue, priority, incarnation });
-      await this.#deliver(reply, 60_000);
+      await this.#deliver(reply, REBUILD_WITHIN);
     }, 'fill a list again that was lost');
   }
 
