@@ -136,29 +136,35 @@ describe('starting', () => {
 describe('delays', () => {
   it('are never early, and late by less than 50 ms a hop', async () => {
     const manager = await make();
-    const late = new Map<number, number>();
     const due = new Map<number, number>();
+    /** Of several tries: what is late by design is late every time, what a busy machine delays is not. */
+    const least = new Map<number, number>();
+    const early: number[] = [];
     manager.registerTaskHandler('at', async (delay: number) => {
-      late.set(delay, Date.now() - (due.get(delay) ?? 0));
+      const late = Date.now() - (due.get(delay) ?? 0);
+      if (late < 0) early.push(delay);
+      least.set(delay, Math.min(late, least.get(delay) ?? Infinity));
     });
     await manager.startWorkers(5);
-    const delays = [1, 40, 99, 100, 101, 250, 700, 1_500, 3_100];
     // The tiers are there before the clock starts.
     await (await manager.enqueueTask('at', -1, { delay: 3_200 })).result({ timeout: 10_000 });
-    for (const delay of delays) due.set(delay, Date.now() + delay);
-    const tasks = await manager.enqueueTasks(
-      delays.map((delay) => ({ name: 'at', payload: delay, options: { delay } })),
-    );
-    for (const task of tasks) await task.result({ timeout: 10_000 });
+    const delays = [1, 40, 99, 100, 101, 250, 700, 1_500, 3_100];
+    for (let round = 0; round < 4; round += 1) {
+      for (const delay of delays) due.set(delay, Date.now() + delay);
+      const tasks = await manager.enqueueTasks(
+        delays.map((delay) => ({ name: 'at', payload: delay, options: { delay } })),
+      );
+      for (const task of tasks) await task.result({ timeout: 10_000 });
+    }
+    expect(early).toEqual([]);
     for (const delay of delays) {
       const hops = Math.floor(delay / 100)
         .toString(2)
         .replaceAll('0', '').length;
-      expect(late.get(delay), `${delay} ms`).toBeGreaterThanOrEqual(0);
-      // One more for the way to the worker, and the enqueue itself.
-      expect(late.get(delay), `${delay} ms`).toBeLessThanOrEqual(100 + 50 * (hops + 1));
+      // One more for the enqueue and the way to the worker.
+      expect(least.get(delay), `${delay} ms`).toBeLessThanOrEqual(50 * (hops + 1));
     }
-  }, 30_000);
+  }, 60_000);
 });
 
 describe('faults that close no connection', () => {

@@ -36,7 +36,7 @@ export function offerTask(
     reply.unknown.push(id);
     return;
   }
-  if (mustWait(tables, name, known, reply) || isSuspect(tables, known, worker, reply)) {
+  if (mustWait(tables, known, { queue: name, worker, reply }) || isSuspect(tables, known, worker, reply)) {
     reply.later.push(id);
     return;
   }
@@ -51,22 +51,23 @@ export function offerTask(
     record.stalls += 1;
     reply.stalled.push(id);
     tables.events.superseded(id, record.token);
-  } else if (!again) tables.queue(name).took(tables.now);
+  }
+  if (stalled || !again) tables.queue(name).took(tables.now);
   run(tables, record, worker, reply);
 }
 
-/** Paused, or over a limit; a task that counts already does not count again. */
+/** Paused, or over a limit; for a worker that only lost the reply it has started already. */
 function mustWait(
   tables: LedgerTables,
-  name: string,
   known: LedgerRecord | undefined,
-  reply: Reply,
+  { queue: name, worker, reply }: OfferContext,
 ): boolean {
   const queue = tables.queue(name);
   if (tables.allPaused || queue.paused) return true;
   if (!queue.limited) return false;
-  if (known?.state === 'active') return false;
-  const { allowed, nextMs } = queue.allowance(tables.now);
+  const again = known?.state === 'active';
+  if (again && known.worker === worker) return false;
+  const { allowed, nextMs } = queue.allowance(tables.now, again);
   if (allowed >= 1) return false;
   if (nextMs !== undefined) reply.nextMs = Math.min(reply.nextMs ?? Infinity, nextMs);
   return true;

@@ -40,11 +40,14 @@ export class LedgerQueue {
     return this.limits.concurrency !== undefined || this.limits.rate !== undefined;
   }
 
-  /** How many more may start now, and when that changes by time alone. */
-  allowance(now: number): { allowed: number; nextMs: number | undefined } {
-    if (this.paused) return { allowed: 0, nextMs: undefined };
+  /**
+   * How many more may start now, and when that changes by time alone. What starts `again`, because its worker was lost, has its
+   * place already, but is one more start.
+   */
+  allowance(now: number, again = false): { allowed: number; nextMs: number | undefined } {
     const { concurrency, rate } = this.limits;
-    const room = concurrency === undefined ? Infinity : Math.max(0, concurrency - this.active.size);
+    const placed = again || concurrency === undefined;
+    const room = placed ? Infinity : Math.max(0, concurrency - this.active.size);
     if (rate === undefined || room === 0) return { allowed: room, nextMs: undefined };
     const tokens = gcraAllowance(rate, this.tat, now);
     const nextMs = tokens.allowed === 0 ? tokens.nextMs : undefined;
