@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { NonRetryableError } from '@xiaoke/core';
 import { eventually, trackLeaks } from '@xiaoke/core/testing';
 import { startRedis } from '@xiaoke/test-servers';
 import { openRedis } from '@xiaoke/core/redis';
@@ -80,4 +81,38 @@ describe(`after ${TASKS} tasks`, () => {
     },
     60_000 + TASKS / 2,
   );
+});
+
+describe('the records of ended tasks', () => {
+  it('are kept up to a count: the newest stay, however many ended together', async () => {
+    await using redis = await startRedis();
+    const settings = { redis: redis.url, namespace: 'count', retention: { finished: 100 } };
+    const queue = await createQueueManager({ ...settings, queues: ['a', 'b'] });
+    queue.registerTaskHandler('t', async (payload) => {
+      if (payload === 'bad') throw new NonRetryableError('no');
+    });
+    // A slot each: whole turns of 50 end together, and a few alone. Dead letters do not count.
+    await queue.enqueueTasks(
+      Array.from({ length: 30 }, () => ({ name: 't', payload: 'bad', options: { queue: 'b' } })),
+    );
+    const early = await queue.enqueueTasks(
+      Array.from({ length: 150 }, (_, n) => ({ name: 't', payload: n })),
+    );
+    await queue.startWorkers({ count: 100, queues: ['default', 'b'] });
+    await queue.whenIdle();
+    const late = await queue.enqueueTasks(Array.from({ length: 90 }, (_, n) => ({ name: 't', payload: n })));
+    await queue.whenIdle();
+    await queue.close();
+    const options = resolveQueueOptions(settings);
+    const connection = await openRedis(options.redis, { load: async () => await import('ioredis') });
+    const backend = new RedisBackend(options, connection);
+    await backend.maintain();
+    const kept = async (tasks: readonly { readonly id: string }[]): Promise<number> =>
+      (await backend.read(tasks.map(({ id }) => id))).filter((task) => task !== undefined).length;
+    expect([await kept(early), await kept(late)]).toEqual([10, 90]);
+    expect(await redis.cli('HLEN', 'xq:{count}:res')).toBe('130');
+    await backend.maintain();
+    expect([await kept(early), await kept(late)]).toEqual([10, 90]);
+    await backend.close(500);
+  });
 });

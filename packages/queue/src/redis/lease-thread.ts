@@ -7,13 +7,19 @@
 export const THREAD_SOURCE: string = `
 'use strict';
 const { parentPort, workerData } = require('node:worker_threads');
-const { Redis, Cluster } = require(workerData.ioredis);
 const { url, options, nodes, leaseMs, maxBlockMs } = workerData;
-const settings = { lazyConnect: true, maxRetriesPerRequest: 0, connectTimeout: 2000,
-  retryStrategy: (times) => Math.min(50 * times, 1000) };
-const client = nodes ? new Cluster(nodes, { redisOptions: options, lazyConnect: true })
-  : url ? new Redis(url, settings) : new Redis({ ...options, ...settings });
-client.on('error', () => {});
+let client;
+function connect() {
+  const { Redis, Cluster } = require(workerData.ioredis);
+  const settings = { lazyConnect: true, maxRetriesPerRequest: 0, connectTimeout: 2000,
+    retryStrategy: (times) => Math.min(50 * times, 1000) };
+  client = nodes ? new Cluster(nodes, { redisOptions: options, lazyConnect: true })
+    : url ? new Redis(url, settings) : new Redis({ ...options, ...settings });
+  client.on('error', () => {});
+}
+// Loading a client takes longer than a second on a busy machine, so with a short lease it is there from the start; with a
+// long one it is loaded when the main thread is silent for the first time, which mostly is never.
+if (leaseMs < 10000) connect();
 // XX: a worker whose lease was taken away must not get it back from here.
 const renew = "local t = redis.call('TIME') return redis.call('ZADD', KEYS[1], 'XX', t[1] * 1000 + math.floor(t[2] / 1000) + ARGV[2], ARGV[1])";
 const workers = new Map();
@@ -28,6 +34,7 @@ setInterval(() => {
   for (const [worker, w] of workers) {
     if (now - w.kept < leaseMs / 3 || now - w.renewed > maxBlockMs) continue;
     w.kept = now;
+    if (!client) connect();
     client.eval(renew, 1, w.key, worker, leaseMs).catch(() => { w.kept = 0; });
   }
 }, Math.max(50, leaseMs / 10));

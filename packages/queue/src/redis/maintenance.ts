@@ -59,7 +59,7 @@ export class Maintenance {
     for (const [partition, { queues }] of this.#options.keys.partitions.entries()) {
       const names = (await this.#options.ask((link) => link.call('SMEMBERS', queues))) as string[];
       for (const queue of names) {
-        await this.#drop(partition, queue);
+        await this.#drop(partition, queue, names);
         await this.#sweep(partition, queue);
       }
       await this.relay(partition);
@@ -159,11 +159,14 @@ export class Maintenance {
     return ids;
   }
 
-  async #drop(partition: number, queue: string): Promise<void> {
+  async #drop(partition: number, queue: string, names: readonly string[]): Promise<void> {
     const { keys, options, ask } = this.#options;
     const { finished, dead, deadAgeMs } = options.retention;
-    const args = ['old', finished, deadAgeMs, STEP, dead];
+    const others = names.filter((name) => name !== queue).map((name) => keys.queue(partition, name).dead);
     for (let step = 0; step < STEPS_AT_ONCE; step += 1) {
+      const counts = await Promise.all(others.map((key) => ask((link) => link.call('ZCARD', key))));
+      const elsewhere = counts.reduce<number>((sum, count) => sum + Number(count), 0);
+      const args = ['old', finished, deadAgeMs, STEP, dead, elsewhere];
       const dropped = Number(
         await ask((link) => link.run(scripts.drop, keys.queue(partition, queue).all, args)),
       );

@@ -24,7 +24,7 @@ export async function countQueue(
 ): Promise<QueueCounts> {
   const own = keys.queue(partition, queue);
   const shared = keys.partition(partition);
-  const [time, w0, w1, w2, delayed, active, dead, held, unborn, stats, paused, workers, leases] =
+  const [time, w0, w1, w2, delayed, active, dead, held, unborn, stats, config, workers, leases] =
     await Promise.all([
       call('TIME'),
       ...own.ready.map((list) => call('LLEN', list)),
@@ -33,15 +33,16 @@ export async function countQueue(
       call('ZCARD', own.dead),
       call('ZCARD', own.held),
       call('HLEN', own.unborn),
-      call('HMGET', shared.stats, `e:${queue}`, `c:${queue}`, `x:${queue}`, `h:${queue}`),
-      call('HMGET', shared.config, 'p*', `p:${queue}`),
+      call('HMGET', shared.stats, `e:${queue}`, `x:${queue}`, `h:${queue}`),
+      call('HMGET', shared.config, 'p*', `p:${queue}`, `d:${queue}`),
       call('HGETALL', shared.workers),
       call('ZRANGE', shared.leases, 0, -1, 'WITHSCORES'),
     ]);
+  const [allPaused, paused, completed] = config as (string | null)[];
   const oldest = await oldestOf(call, own, shared.tasks);
   const [seconds, micros] = time as [string, string];
   const now = Number(seconds) * 1_000 + Math.floor(Number(micros) / 1_000);
-  const [enqueued, completed, failed, waitingParents] = (stats as (string | null)[]).map(Number);
+  const [enqueued, failed, waitingParents] = (stats as (string | null)[]).map(Number);
   const serving = servingWorkers(queue, pairs(workers), pairs(leases), now);
   return {
     queue,
@@ -50,11 +51,11 @@ export async function countQueue(
     delayed: Number(delayed),
     active: Number(active),
     dead: Number(dead),
-    completed: completed ?? 0,
+    completed: Number(completed ?? 0),
     failedAttempts: failed ?? 0,
     enqueued: enqueued ?? 0,
     oldestWaitingAt: oldest,
-    paused: (paused as (string | null)[]).some((flag) => flag !== null),
+    paused: allPaused !== null || paused !== null,
     workers: serving.length,
     slots: serving.reduce((sum, slots) => sum + slots, 0),
     now,

@@ -1,6 +1,6 @@
 import { sleep, systemClock, systemRandom, withTimeout, type Background } from '@xiaoke/core';
 import type { RedisConnection } from '@xiaoke/core/redis';
-import type { Claim, Session, SessionListener, TurnReply, TurnRequest } from '../backend.ts';
+import type { Session, SessionListener, TurnReply, TurnRequest } from '../backend.ts';
 import { QueueError } from '../errors.ts';
 import { chunks } from './enqueue-buffer.ts';
 import type { Keys, PartitionKeys } from './keys.ts';
@@ -8,6 +8,7 @@ import type { LeaseKeeper } from './lease-keeper.ts';
 import { isTransient, RedisLink } from './link.ts';
 import { claimsOf } from './orphans.ts';
 import { scripts, sendTurn } from './scripts.ts';
+import { toReply, type RawReply } from './turn-reply.ts';
 
 /** What a session is made of. */
 export interface RedisSessionOptions {
@@ -32,18 +33,7 @@ interface Rows {
   readonly free: (0 | 1)[];
 }
 
-type RawReply = [
-  now: number,
-  lost: string[],
-  claims: string[],
-  nextMs: number,
-  needsAll: string,
-  tokens: number | string[],
-  counts: (number | string)[],
-];
-
 const BLOCK_SILENCE = 8_000;
-const NEVER_RUN: readonly number[] = [0, 0];
 
 /** A worker pool's place at one partition: an identity with a lease, a connection for turns, and one that waits. */
 export class RedisSession implements Session {
@@ -93,9 +83,11 @@ export class RedisSession implements Session {
   async #repeat(queue: string, turn: number, request: TurnRequest): Promise<TurnReply> {
     const full = this.#needsAll.delete(queue);
     const keys = this.#options.keys.queue(this.partition, queue);
+    let lost: readonly string[] | undefined;
     for (let tries = 0; ; tries += 1) {
       if (this.#closed) throw new QueueError('WORKER_CLOSING', 'The session is closed');
       const leaseMs = this.#leaseDue();
+      const sentAt = systemClock.monotonic();
       try {
         const frame = {
           worker: this.worker,
@@ -109,9 +101,14 @@ export class RedisSession implements Session {
         const raw = (await sendTurn(this.#link, keys, frame, request)) as RawReply;
         this.#recovered();
         if (leaseMs > 0) this.#renewed();
-        if (raw[4] === '1') this.#needsAll.add(queue);
+        const reply = toReply(raw);
+        if (reply.needsAll) this.#needsAll.add(queue);
         if (request.settlements.some(({ links }) => links?.parent !== undefined)) this.#options.relay();
-        return toReply(raw);
+        // What the first answer says of the settlements holds; to a repeated turn they are old.
+        lost ??= reply.lost;
+        // Who was stopped for so long may have lost these claims already. Asked again, the turn gives those that stand.
+        if (reply.claims.length > 0 && this.#mayHaveLapsed(sentAt)) continue;
+        return lost === reply.lost ? reply : { ...reply, lost };
       } catch (error) {
         if (!isTransient(error) || this.#closed) throw error;
         this.#trouble(error);
@@ -269,6 +266,11 @@ export class RedisSession implements Session {
     return systemClock.monotonic() - this.#renewedAt > leaseMs / 6 ? leaseMs : 0;
   }
 
+  /** Whether the lease can have run out since: it was at most a sixth of it old then. */
+  #mayHaveLapsed(since: number): boolean {
+    return systemClock.monotonic() - since > (this.#options.leaseMs * 5) / 6;
+  }
+
   #renewed(): void {
     this.#renewedAt = systemClock.monotonic();
     this.#options.keeper?.renewed(this.worker);
@@ -284,24 +286,6 @@ export class RedisSession implements Session {
   #recovered(): void {
     this.#troubled = false;
   }
-}
-
-function toReply([now, lost, flat, next, , tokens, counts]: RawReply): TurnReply {
-  const before = new Map<number, string>();
-  for (let at = 0; at < counts.length; at += 2) before.set(Number(counts[at]) - 1, String(counts[at + 1]));
-  const claims: Claim[] = [];
-  for (let at = 0; at < flat.length; at += 2) {
-    const index = at / 2;
-    const [attempts, stalls] = before.get(index)?.split('|', 2).map(Number) ?? NEVER_RUN;
-    claims.push({
-      id: flat[at] ?? '',
-      token: typeof tokens === 'number' ? tokens + index : Number(tokens[index]),
-      blob: flat[at + 1] ?? '',
-      attempts: attempts ?? 0,
-      stalls: stalls ?? 0,
-    });
-  }
-  return { now, lost, claims, nextMs: next < 0 ? undefined : next };
 }
 
 /** The reason inside what a cancellation leaves with a claim. */

@@ -715,11 +715,12 @@ return 1
 
 export const dropScript: EmbeddedScript = {
   name: 'drop',
-  sha1: '9bd385d5e006cc50eb6ac299693a80611b9edf22',
+  sha1: '335fdc14977cabedafe798062e35219567233eac',
   source: `-- Forgets tasks of one queue that have ended.
 -- KEYS: those of base.lua
 -- ARGV: 1 'dead' to forget dead letters, 'old' to forget what is past its time or beyond a count, 2 the count, 3 oldest
---       dead letter in ms of age; then, with 'dead', the ids; with 'old', how many at most
+--       dead letter in ms of age; then, with 'dead', the ids; with 'old', 4 how many of either kind at most, 5 the count of
+--       dead letters, 6 how many dead letters the other queues have
 -- returns: how many were forgotten
 -- Safe to repeat: what is gone stays gone.
 local call = redis.call
@@ -742,15 +743,25 @@ if ARGV[1] == 'dead' then
   end
 else
   local most = tonumber(ARGV[4])
-  local function take(key, count, before)
-    local over = call('ZCARD', key) - count
-    local got = over > 0 and call('ZRANGE', key, 0, math.min(over, most) - 1)
-      or call('ZRANGEBYSCORE', key, '-inf', before, 'LIMIT', 0, most)
-    if #got > 0 then call('ZREM', key, unpack(got)) end
-    for i = 1, #got do ids[#ids + 1] = got[i] end
+  local many = call('ZCARD', DEAD)
+  local over = many - tonumber(ARGV[5])
+  local dead = over > 0 and call('ZRANGE', DEAD, 0, math.min(over, most) - 1)
+    or call('ZRANGEBYSCORE', DEAD, '-inf', now - tonumber(ARGV[3]), 'LIMIT', 0, most)
+  -- What ended with one turn expires together, and is one member; the last one to go may go in part.
+  over = call('HLEN', RES) - many - tonumber(ARGV[6]) - tonumber(ARGV[2])
+  while #ids < most do
+    local group = call('ZRANGE', RX, 0, 0, 'WITHSCORES')
+    if not group[1] or (#ids >= over and tonumber(group[2]) > now) then break end
+    local limit = tonumber(group[2]) > now and math.min(over, most) or most
+    local rest = {}
+    for id in string.gmatch(group[1], '[^\\n]+') do
+      if #ids < limit then ids[#ids + 1] = id else rest[#rest + 1] = id end
+    end
+    call('ZREM', RX, group[1])
+    if #rest > 0 then call('ZADD', RX, group[2], table.concat(rest, '\\n')) end
   end
-  take(RX, tonumber(ARGV[2]), now)
-  take(DEAD, tonumber(ARGV[5]), now - tonumber(ARGV[3]))
+  if #dead > 0 then call('ZREM', DEAD, unpack(dead)) end
+  for i = 1, #dead do ids[#ids + 1] = dead[i] end
 end
 if #ids == 0 then return 0 end
 local families = call('HMGET', KIDS, unpack(ids))
@@ -1746,19 +1757,311 @@ return {
 `,
 };
 
+export const turnPlainScript: EmbeddedScript = {
+  name: 'turn-plain',
+  sha1: '2cb3a5c0a8a060f9bee2f893792e334d7ecd4653',
+  source: `-- The same as turn.lua, for tasks without groups, unique keys and parents: most turns, spared a dozen functions.
+-- KEYS: the first 14 of base.lua
+-- ARGV and returns: those of turn.lua
+-- Safe to repeat: as turn.lua is.
+local call = redis.call
+
+-- The keys of one queue, in one order for every script. Scripts that end or place tasks are given all of them.
+local JOBS, RES, RX, ATT, ST, WL, CFG = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
+local W, DLY, OWN, MK, DEAD = { KEYS[8], KEYS[9], KEYS[10] }, KEYS[11], KEYS[12], KEYS[13], KEYS[14]
+local UQ, UN, GZ, GA, GT, GC, GM = KEYS[15], KEYS[16], KEYS[17], KEYS[18], KEYS[19], KEYS[20], KEYS[21]
+local OB, NOTE, LOG, DEP, KIDS, KID = KEYS[22], KEYS[23], KEYS[24], KEYS[25], KEYS[26], KEYS[27]
+
+local function clock()
+  local t = call('TIME')
+  return t[1] * 1000 + math.floor(t[2] / 1000)
+end
+local slot, enter, release
+-- The turn itself. What it needs of links.lua is used only for tasks that have links, or groups that fall due.
+local worker, queue, turn = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local want = tonumber(ARGV[6])
+local nQuotas, nDone, nOther = tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])
+local links = ARGV[12] ~= '' and cjson.decode(ARGV[12]) or {}
+local keep, stride = tonumber(ARGV[13]), ARGV[14] == '1' and 1 or 2
+local full = #KEYS > 14
+local now = clock()
+-- Written out once: making text of a number is among the dearest things a script does.
+local stamp = string.format('%d', now)
+-- Turns of even and odd numbers are two rows of their own, so that two may be under way at once.
+local field = 'n:' .. queue .. '\\n' .. worker .. '\\n' .. turn % 2
+local of = ':' .. queue
+local conf = call('HMGET', CFG, 'p*', 'p' .. of, 'c' .. of, 'r' .. of, 't' .. of, 'w', field, 'f', 'd' .. of)
+-- What this turn changes there is written at once: every call costs about as much as a task.
+local changes = {}
+local function change(name, value)
+  changes[#changes + 1] = name
+  changes[#changes + 1] = value
+end
+
+-- Texts are JSON, where a line break has no meaning; ours have none, but somebody may have put one in by hand.
+local function line(text)
+  return string.find(text, '\\n', 1, true) and string.gsub(text, '\\n', ' ') or text
+end
+
+if conf[7] then
+  local break_at = string.find(conf[7], '\\n', 1, true)
+  local last = tonumber(string.sub(conf[7], 1, break_at - 1))
+  if turn < last then return { stamp .. '   0' } end
+  if turn == last then
+    local ids, blobs, tokens, counts = {}, {}, {}, {}
+    for id in string.gmatch(string.sub(conf[7], break_at + 1), '[^\\n]+') do
+      local own, blob = call('HGET', OWN, id), call('HGET', JOBS, id)
+      if own and blob then
+        local token, by, a, s = string.match(own, '^(%d+)|([^|]*)|%d|%d+|(%d+)|(%d+)')
+        if by == worker then
+          ids[#ids + 1] = id
+          blobs[#blobs + 1] = line(blob)
+          tokens[#tokens + 1] = token
+          counts[#counts + 1] = #tokens
+          counts[#counts + 1] = a .. '|' .. s
+        end
+      end
+    end
+    return { stamp .. ' 1  0', table.concat(ids, '\\n'), table.concat(blobs, '\\n'), {}, counts, tokens }
+  end
+end
+
+local lost, ended, nEnded = {}, {}, 0
+if nDone + nOther > 0 then
+  local base = 14 + 2 * nQuotas
+  local other = base + stride * nDone
+  local ids, tokens = {}, {}
+  for i = 1, nDone do
+    local claim = ARGV[base + stride * (i - 1) + 1]
+    local bar = string.find(claim, '|', 1, true)
+    tokens[i] = string.sub(claim, 1, bar)
+    ids[i] = string.sub(claim, bar + 1)
+  end
+  for i = 1, nOther do ids[nDone + i] = ARGV[other + 7 * i - 6] end
+  local owns = call('HMGET', OWN, unpack(ids))
+  local free, records, gone, failed = {}, {}, {}, 0
+  local nFree, nRecords, completed = 0, 0, 0
+  -- Records that are kept equally long share one member of the set of expiries: it is the dearest write of them all.
+  local expiries = {}
+  local function record(id, text, ms)
+    records[nRecords + 1], records[nRecords + 2] = id, text
+    nRecords = nRecords + 2
+    if ms then
+      local group = expiries[ms] or {}
+      expiries[ms] = group
+      group[#group + 1] = id
+    end
+  end
+  local head = 'c|' .. stamp .. '|'
+  local function complete(id, own, ms, result)
+    completed, nEnded = completed + 1, nEnded + 1
+    ended[nEnded] = id
+    if ms > 0 then record(id, head .. own .. '\\n\\n' .. result, ms) else gone[#gone + 1] = id end
+    if links[id] then release(links[id], now, true, result, false) end
+  end
+  for i = 1, nDone do
+    local own, token, id = owns[i], tokens[i], ids[i]
+    if own and string.sub(own, 1, #token) == token then
+      nFree = nFree + 1
+      free[nFree] = id
+      complete(id, own, keep, stride == 1 and '' or ARGV[base + 2 * i])
+    else
+      lost[#lost + 1] = id
+    end
+  end
+  for i = 1, nOther do
+    local at = other + 7 * i
+    local own, token, id = owns[nDone + i], ARGV[at - 5], ids[nDone + i]
+    if own and string.sub(own, 1, #token) == token then
+      nFree = nFree + 1
+      free[nFree] = id
+      local kind, prio, ms, counted, err = ARGV[at - 4], tonumber(ARGV[at - 3]), tonumber(ARGV[at - 2]), tonumber(ARGV[at - 1]), ARGV[at]
+      local break_at = string.find(own, '\\n', 1, true)
+      if (kind == 'r' or kind == 'b') and break_at then
+        -- Somebody cancelled it while it ran: it is not run again.
+        kind, ms, counted, err = 'x', 3600000, 0, string.sub(own, break_at + 1)
+      end
+      if kind == 'c' then
+        complete(id, own, ms, err)
+      elseif kind == 'b' then
+        call('RPUSH', W[prio + 1], id)
+        call('ZADD', MK, '0', '0')
+      elseif kind == 'r' then
+        local a, s = string.match(own, '^%d+|[^|]*|%d|%d+|(%d+)|(%d+)')
+        call('HSET', ATT, id, (a + counted) .. '|' .. s .. '|' .. err)
+        failed = failed + counted
+        local g = links[id] and links[id].g
+        local when = now + ms
+        if g then when = slot(g.rate, g.key, when) end
+        if when > now then
+          call('ZADD', DLY, when, prio .. ':' .. id)
+        else
+          call('LPUSH', W[prio + 1], id)
+        end
+        call('ZADD', MK, '0', '0')
+      else
+        nEnded = nEnded + 1
+        ended[nEnded] = id
+        failed = failed + counted
+        local text = (counted == 1 and string.upper(kind) or kind) .. '|' .. stamp .. '|' .. own .. '\\n\\n' .. err
+        if kind == 'd' then
+          record(id, text)
+          call('ZADD', DEAD, stamp, id)
+        elseif ms > 0 then
+          record(id, text, ms)
+        else
+          gone[#gone + 1] = id
+        end
+        if links[id] then release(links[id], now, true, nil, true) end
+      end
+    else
+      lost[#lost + 1] = id
+    end
+  end
+  if nFree > 0 then call('HDEL', OWN, unpack(free)) end
+  if nRecords > 0 then call('HSET', RES, unpack(records)) end
+  for ms, group in pairs(expiries) do call('ZADD', RX, now + ms, table.concat(group, '\\n')) end
+  if #gone > 0 then call('HDEL', JOBS, unpack(gone)) end
+  if nEnded > 0 and ARGV[8] == '1' then call('HDEL', ATT, unpack(ended)) end
+  if completed > 0 then change('d' .. of, string.format('%d', (conf[9] or 0) + completed)) end
+  if failed > 0 then call('HINCRBY', ST, 'x:' .. queue, failed) end
+  -- With a limit on concurrency, every end makes room for whoever waits.
+  if conf[3] and nFree > 0 then call('ZADD', MK, '0', '0') end
+  if conf[6] and tonumber(conf[6]) > now and nEnded > 0 then call('PUBLISH', ARGV[7], table.concat(ended, '\\n')) end
+end
+
+local needs_all, more_due = '', false
+-- Mostly nothing is delayed and nothing has failed before.
+local unusual = call('EXISTS', DLY, ATT) > 0
+local due = unusual and call('ZRANGEBYSCORE', DLY, '-inf', stamp, 'LIMIT', '0', '500') or {}
+if #due > 0 then
+  local lists, moved = { {}, {}, {} }, {}
+  for _, member in ipairs(due) do
+    local prio, id = tonumber(string.sub(member, 1, 1)), string.sub(member, 3)
+    if string.sub(member, 2, 2) == ':' then
+      moved[#moved + 1] = member
+      local list = lists[prio + 1]
+      list[#list + 1] = id
+    elseif full then
+      moved[#moved + 1] = member
+      local mark = call('HGET', GM, id)
+      call('HDEL', GM, id)
+      if mark then enter(cjson.decode(string.sub(mark, 2)), id, prio, now) end
+    else
+      needs_all = '1'
+    end
+  end
+  if #moved > 0 then call('ZREM', DLY, unpack(moved)) end
+  for p = 1, 3 do
+    if #lists[p] > 0 then call('LPUSH', W[p], unpack(lists[p])) end
+  end
+  more_due = #due == 500
+end
+
+local next, nIds, nKept, first = -1, 0, 0, 0
+local names, blobs, counts = '', {}, {}
+if want > 0 and not conf[1] and not conf[2] then
+  local allowed = want
+  if conf[3] then allowed = math.max(0, math.min(allowed, tonumber(conf[3]) - call('HLEN', OWN))) end
+  local rate, tat = nil, nil
+  if conf[4] and allowed > 0 then
+    local limit, per = string.match(conf[4], '^(%d+)|(%d+)')
+    rate = per / limit
+    tat = math.max(tonumber(conf[5] or '0'), now)
+    local room = now + tonumber(per) - tat
+    local tokens = math.floor(room / rate + 1e-6)
+    if tokens <= 0 then next = math.max(1, math.ceil(rate - room)) end
+    allowed = math.max(0, math.min(allowed, tokens))
+  end
+  local ids, prios, empty = {}, {}, {}
+  local function pop(list, count)
+    if count <= 0 or empty[list] then return end
+    local got = call('RPOP', W[list], count)
+    local n = got and #got or 0
+    empty[list] = n < count
+    for i = 1, n do
+      ids[nIds + i] = got[i]
+      prios[nIds + i] = list
+    end
+    nIds = nIds + n
+  end
+  for i = 1, nQuotas do
+    pop(tonumber(ARGV[13 + 2 * i]) + 1, math.min(tonumber(ARGV[14 + 2 * i]), allowed - nIds))
+  end
+  for list = 1, 3 do pop(list, allowed - nIds) end
+  if nIds > 0 then
+    local texts = call('HMGET', JOBS, unpack(ids))
+    local attempts = unusual and call('HMGET', ATT, unpack(ids)) or {}
+    first = (conf[8] or 0) + 1
+    change('f', string.format('%d', first + nIds - 1))
+    local owns, kept, tails = {}, {}, {}
+    for list = 1, 3 do tails[list] = '|' .. worker .. '|' .. (list - 1) .. '|' .. stamp .. '|' end
+    for i = 1, nIds do
+      local id, text = ids[i], texts[i]
+      if text then
+        local before = '0|0'
+        if attempts[i] then
+          before = string.match(attempts[i], '^%d+|%d+')
+          counts[#counts + 1] = nKept + 1
+          counts[#counts + 1] = before
+        end
+        owns[2 * nKept + 1] = id
+        owns[2 * nKept + 2] = string.format('%d', first + nKept) .. tails[prios[i]] .. before
+        nKept = nKept + 1
+        kept[nKept] = id
+        blobs[nKept] = line(text)
+      end
+    end
+    -- Redis packs a hash of up to 128 short values into a list, which it reads through for every field. A value this long
+    -- makes a table of it; that stays when the value is gone.
+    local many = nKept >= 32
+    if many then owns[2 * nKept + 1], owns[2 * nKept + 2] = '', string.rep('-', 65) end
+    if nKept > 0 then call('HSET', OWN, unpack(owns)) end
+    if many then call('HDEL', OWN, '') end
+    names = table.concat(kept, '\\n')
+    change(field, ARGV[3] .. '\\n' .. names)
+    if rate then change('t' .. of, tat + nIds * rate) end
+    -- Whoever waits is woken in a chain, one by one, as long as there may be more.
+    if nIds == want then call('ZADD', MK, '0', '0') end
+  elseif ARGV[4] == '1' then
+    change(field, ARGV[3] .. '\\n')
+  end
+  if nIds < want then
+    if more_due then
+      next = 1
+    elseif unusual then
+      local head = call('ZRANGE', DLY, 0, 0, 'WITHSCORES')
+      if head[2] then
+        local wait = math.max(1, math.ceil(head[2] - now))
+        if next < 0 or wait < next then next = wait end
+      end
+    end
+  end
+end
+if #changes > 0 then call('HSET', CFG, unpack(changes)) end
+local lease = tonumber(ARGV[5])
+if lease > 0 then call('ZADD', WL, now + lease, worker) end
+local said = stamp .. ' ' .. (next < 0 and '' or next) .. ' ' .. needs_all .. ' ' .. first
+if #lost + #counts > 0 then return { said, names, table.concat(blobs, '\\n'), lost, counts } end
+if nKept == 0 then return { said } end
+return { said, names, table.concat(blobs, '\\n') }
+`,
+};
+
 export const turnScript: EmbeddedScript = {
   name: 'turn',
-  sha1: '3c2860ac3b3f52072a4bbdb4e2ad5586edbbd733',
+  sha1: '0515b064e65798bf7a22a9f298783dd0a02f4a69',
   source: `-- One exchange of a worker with a queue: settles what is done, lets in what is due, claims more.
--- KEYS: those of base.lua; without groups, unique keys and parents only the first 14
+-- KEYS: those of base.lua
 -- ARGV: 1 worker, 2 queue, 3 number of the turn, 4 '1' when it is sent again, 5 lease in ms or 0, 6 want,
 --       7 channel for ended ids, 8 '1' when a settled task may have failed before, 9 quotas, 10 completions, 11 other ends,
 --       12 links of settled tasks as JSON, or '', 13 how long completed ones are kept, 14 '1' when they have no results;
 --       then list and count of each quota; token|id, and unless 14 the result, of each completion; id, token|, kind,
 --       priority, delay or keep, counted, error or result of each other end
--- returns: time; ids whose claim was not ours; id, text of each claim; ms until more may come or -1; '1' when something due
---          needs all keys; the token of the first claim, which the others follow, or a list of them all; place and
---          attempts|stalls of those claims that have any
+-- returns: time, ms until more may come or '', '1' when something due needs all keys, and the token of the first claim,
+--          which the others follow, in one text; ids of the claims, one a line; their texts, one a line; if there are any,
+--          ids whose claim was not ours; place and attempts|stalls of those claims that have some; and from a turn that is
+--          sent again, the tokens
 -- Safe to repeat: settlements are fenced by their token, and what a turn claimed is kept under its number until the next,
 -- so that a turn sent again gives the same claims, and one that arrives late claims nothing.
 local call = redis.call
@@ -1912,7 +2215,7 @@ local function end_if_cancelled(id, own, now, channel)
   call('PUBLISH', channel, id)
   return true
 end
-
+-- The turn itself. What it needs of links.lua is used only for tasks that have links, or groups that fall due.
 local worker, queue, turn = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local want = tonumber(ARGV[6])
 local nQuotas, nDone, nOther = tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])
@@ -1920,34 +2223,48 @@ local links = ARGV[12] ~= '' and cjson.decode(ARGV[12]) or {}
 local keep, stride = tonumber(ARGV[13]), ARGV[14] == '1' and 1 or 2
 local full = #KEYS > 14
 local now = clock()
+-- Written out once: making text of a number is among the dearest things a script does.
+local stamp = string.format('%d', now)
 -- Turns of even and odd numbers are two rows of their own, so that two may be under way at once.
 local field = 'n:' .. queue .. '\\n' .. worker .. '\\n' .. turn % 2
-local conf = call('HMGET', CFG, 'p*', 'p:' .. queue, 'c:' .. queue, 'r:' .. queue, 't:' .. queue, 'w', field)
+local of = ':' .. queue
+local conf = call('HMGET', CFG, 'p*', 'p' .. of, 'c' .. of, 'r' .. of, 't' .. of, 'w', field, 'f', 'd' .. of)
+-- What this turn changes there is written at once: every call costs about as much as a task.
+local changes = {}
+local function change(name, value)
+  changes[#changes + 1] = name
+  changes[#changes + 1] = value
+end
+
+-- Texts are JSON, where a line break has no meaning; ours have none, but somebody may have put one in by hand.
+local function line(text)
+  return string.find(text, '\\n', 1, true) and string.gsub(text, '\\n', ' ') or text
+end
 
 if conf[7] then
   local break_at = string.find(conf[7], '\\n', 1, true)
   local last = tonumber(string.sub(conf[7], 1, break_at - 1))
-  if turn < last then return { now, {}, {}, -1, '', 0, {} } end
+  if turn < last then return { stamp .. '   0' } end
   if turn == last then
-    local out, tokens, counts = {}, {}, {}
+    local ids, blobs, tokens, counts = {}, {}, {}, {}
     for id in string.gmatch(string.sub(conf[7], break_at + 1), '[^\\n]+') do
       local own, blob = call('HGET', OWN, id), call('HGET', JOBS, id)
       if own and blob then
         local token, by, a, s = string.match(own, '^(%d+)|([^|]*)|%d|%d+|(%d+)|(%d+)')
         if by == worker then
-          out[#out + 1] = id
-          out[#out + 1] = blob
+          ids[#ids + 1] = id
+          blobs[#blobs + 1] = line(blob)
           tokens[#tokens + 1] = token
           counts[#counts + 1] = #tokens
           counts[#counts + 1] = a .. '|' .. s
         end
       end
     end
-    return { now, {}, out, 1, '', tokens, counts }
+    return { stamp .. ' 1  0', table.concat(ids, '\\n'), table.concat(blobs, '\\n'), {}, counts, tokens }
   end
 end
 
-local lost, ended = {}, {}
+local lost, ended, nEnded = {}, {}, 0
 if nDone + nOther > 0 then
   local base = 14 + 2 * nQuotas
   local other = base + stride * nDone
@@ -1960,25 +2277,31 @@ if nDone + nOther > 0 then
   end
   for i = 1, nOther do ids[nDone + i] = ARGV[other + 7 * i - 6] end
   local owns = call('HMGET', OWN, unpack(ids))
-  local free, records, expiries, gone, failed = {}, {}, {}, {}, 0
-  local completed = 0
-  local function complete(id, own, keep, result)
-    ended[#ended + 1] = id
-    completed = completed + 1
-    if keep > 0 then
-      records[#records + 1] = id
-      records[#records + 1] = 'c|' .. now .. '|' .. own .. '\\n\\n' .. result
-      expiries[#expiries + 1] = now + keep
-      expiries[#expiries + 1] = id
-    else
-      gone[#gone + 1] = id
+  local free, records, gone, failed = {}, {}, {}, 0
+  local nFree, nRecords, completed = 0, 0, 0
+  -- Records that are kept equally long share one member of the set of expiries: it is the dearest write of them all.
+  local expiries = {}
+  local function record(id, text, ms)
+    records[nRecords + 1], records[nRecords + 2] = id, text
+    nRecords = nRecords + 2
+    if ms then
+      local group = expiries[ms] or {}
+      expiries[ms] = group
+      group[#group + 1] = id
     end
+  end
+  local head = 'c|' .. stamp .. '|'
+  local function complete(id, own, ms, result)
+    completed, nEnded = completed + 1, nEnded + 1
+    ended[nEnded] = id
+    if ms > 0 then record(id, head .. own .. '\\n\\n' .. result, ms) else gone[#gone + 1] = id end
     if links[id] then release(links[id], now, true, result, false) end
   end
   for i = 1, nDone do
     local own, token, id = owns[i], tokens[i], ids[i]
     if own and string.sub(own, 1, #token) == token then
-      free[#free + 1] = id
+      nFree = nFree + 1
+      free[nFree] = id
       complete(id, own, keep, stride == 1 and '' or ARGV[base + 2 * i])
     else
       lost[#lost + 1] = id
@@ -1988,7 +2311,8 @@ if nDone + nOther > 0 then
     local at = other + 7 * i
     local own, token, id = owns[nDone + i], ARGV[at - 5], ids[nDone + i]
     if own and string.sub(own, 1, #token) == token then
-      free[#free + 1] = id
+      nFree = nFree + 1
+      free[nFree] = id
       local kind, prio, ms, counted, err = ARGV[at - 4], tonumber(ARGV[at - 3]), tonumber(ARGV[at - 2]), tonumber(ARGV[at - 1]), ARGV[at]
       local break_at = string.find(own, '\\n', 1, true)
       if (kind == 'r' or kind == 'b') and break_at then
@@ -1999,7 +2323,7 @@ if nDone + nOther > 0 then
         complete(id, own, ms, err)
       elseif kind == 'b' then
         call('RPUSH', W[prio + 1], id)
-        call('ZADD', MK, 0, '0')
+        call('ZADD', MK, '0', '0')
       elseif kind == 'r' then
         local a, s = string.match(own, '^%d+|[^|]*|%d|%d+|(%d+)|(%d+)')
         call('HSET', ATT, id, (a + counted) .. '|' .. s .. '|' .. err)
@@ -2012,20 +2336,17 @@ if nDone + nOther > 0 then
         else
           call('LPUSH', W[prio + 1], id)
         end
-        call('ZADD', MK, 0, '0')
+        call('ZADD', MK, '0', '0')
       else
-        ended[#ended + 1] = id
+        nEnded = nEnded + 1
+        ended[nEnded] = id
         failed = failed + counted
-        local record = (counted == 1 and string.upper(kind) or kind) .. '|' .. now .. '|' .. own .. '\\n\\n' .. err
+        local text = (counted == 1 and string.upper(kind) or kind) .. '|' .. stamp .. '|' .. own .. '\\n\\n' .. err
         if kind == 'd' then
-          records[#records + 1] = id
-          records[#records + 1] = record
-          call('ZADD', DEAD, now, id)
+          record(id, text)
+          call('ZADD', DEAD, stamp, id)
         elseif ms > 0 then
-          records[#records + 1] = id
-          records[#records + 1] = record
-          expiries[#expiries + 1] = now + ms
-          expiries[#expiries + 1] = id
+          record(id, text, ms)
         else
           gone[#gone + 1] = id
         end
@@ -2035,20 +2356,22 @@ if nDone + nOther > 0 then
       lost[#lost + 1] = id
     end
   end
-  if #free > 0 then call('HDEL', OWN, unpack(free)) end
-  if #records > 0 then call('HSET', RES, unpack(records)) end
-  if #expiries > 0 then call('ZADD', RX, unpack(expiries)) end
+  if nFree > 0 then call('HDEL', OWN, unpack(free)) end
+  if nRecords > 0 then call('HSET', RES, unpack(records)) end
+  for ms, group in pairs(expiries) do call('ZADD', RX, now + ms, table.concat(group, '\\n')) end
   if #gone > 0 then call('HDEL', JOBS, unpack(gone)) end
-  if #ended > 0 and ARGV[8] == '1' then call('HDEL', ATT, unpack(ended)) end
-  if completed > 0 then call('HINCRBY', ST, 'c:' .. queue, completed) end
+  if nEnded > 0 and ARGV[8] == '1' then call('HDEL', ATT, unpack(ended)) end
+  if completed > 0 then change('d' .. of, string.format('%d', (conf[9] or 0) + completed)) end
   if failed > 0 then call('HINCRBY', ST, 'x:' .. queue, failed) end
   -- With a limit on concurrency, every end makes room for whoever waits.
-  if conf[3] and #free > 0 then call('ZADD', MK, 0, '0') end
-  if conf[6] and tonumber(conf[6]) > now and #ended > 0 then call('PUBLISH', ARGV[7], table.concat(ended, '\\n')) end
+  if conf[3] and nFree > 0 then call('ZADD', MK, '0', '0') end
+  if conf[6] and tonumber(conf[6]) > now and nEnded > 0 then call('PUBLISH', ARGV[7], table.concat(ended, '\\n')) end
 end
 
 local needs_all, more_due = '', false
-local due = call('ZRANGEBYSCORE', DLY, '-inf', now, 'LIMIT', 0, 500)
+-- Mostly nothing is delayed and nothing has failed before.
+local unusual = call('EXISTS', DLY, ATT) > 0
+local due = unusual and call('ZRANGEBYSCORE', DLY, '-inf', stamp, 'LIMIT', '0', '500') or {}
 if #due > 0 then
   local lists, moved = { {}, {}, {} }, {}
   for _, member in ipairs(due) do
@@ -2073,7 +2396,8 @@ if #due > 0 then
   more_due = #due == 500
 end
 
-local out, next, first, counts = {}, -1, 0, {}
+local next, nIds, nKept, first = -1, 0, 0, 0
+local names, blobs, counts = '', {}, {}
 if want > 0 and not conf[1] and not conf[2] then
   local allowed = want
   if conf[3] then allowed = math.max(0, math.min(allowed, tonumber(conf[3]) - call('HLEN', OWN))) end
@@ -2087,51 +2411,63 @@ if want > 0 and not conf[1] and not conf[2] then
     if tokens <= 0 then next = math.max(1, math.ceil(rate - room)) end
     allowed = math.max(0, math.min(allowed, tokens))
   end
-  local ids, prios = {}, {}
+  local ids, prios, empty = {}, {}, {}
   local function pop(list, count)
-    if count <= 0 then return end
+    if count <= 0 or empty[list] then return end
     local got = call('RPOP', W[list], count)
-    if not got then return end
-    for i = 1, #got do
-      ids[#ids + 1] = got[i]
-      prios[#ids] = list - 1
+    local n = got and #got or 0
+    empty[list] = n < count
+    for i = 1, n do
+      ids[nIds + i] = got[i]
+      prios[nIds + i] = list
     end
+    nIds = nIds + n
   end
   for i = 1, nQuotas do
-    pop(tonumber(ARGV[13 + 2 * i]) + 1, math.min(tonumber(ARGV[14 + 2 * i]), allowed - #ids))
+    pop(tonumber(ARGV[13 + 2 * i]) + 1, math.min(tonumber(ARGV[14 + 2 * i]), allowed - nIds))
   end
-  for list = 1, 3 do pop(list, allowed - #ids) end
-  if #ids > 0 then
-    local blobs, attempts = call('HMGET', JOBS, unpack(ids)), call('HMGET', ATT, unpack(ids))
-    first = call('HINCRBY', ST, 'f', #ids) - #ids + 1
-    local owns, kept = {}, {}
-    for i = 1, #ids do
-      if blobs[i] then
+  for list = 1, 3 do pop(list, allowed - nIds) end
+  if nIds > 0 then
+    local texts = call('HMGET', JOBS, unpack(ids))
+    local attempts = unusual and call('HMGET', ATT, unpack(ids)) or {}
+    first = (conf[8] or 0) + 1
+    change('f', string.format('%d', first + nIds - 1))
+    local owns, kept, tails = {}, {}, {}
+    for list = 1, 3 do tails[list] = '|' .. worker .. '|' .. (list - 1) .. '|' .. stamp .. '|' end
+    for i = 1, nIds do
+      local id, text = ids[i], texts[i]
+      if text then
         local before = '0|0'
         if attempts[i] then
           before = string.match(attempts[i], '^%d+|%d+')
-          counts[#counts + 1] = #kept + 1
+          counts[#counts + 1] = nKept + 1
           counts[#counts + 1] = before
         end
-        owns[#owns + 1] = ids[i]
-        owns[#owns + 1] = string.format('%d|', first + #kept) .. worker .. '|' .. prios[i] .. '|' .. now .. '|' .. before
-        kept[#kept + 1] = ids[i]
-        out[#out + 1] = ids[i]
-        out[#out + 1] = blobs[i]
+        owns[2 * nKept + 1] = id
+        owns[2 * nKept + 2] = string.format('%d', first + nKept) .. tails[prios[i]] .. before
+        nKept = nKept + 1
+        kept[nKept] = id
+        blobs[nKept] = line(text)
       end
     end
-    if #owns > 0 then call('HSET', OWN, unpack(owns)) end
-    call('HSET', CFG, field, ARGV[3] .. '\\n' .. table.concat(kept, '\\n'))
-    if rate then call('HSET', CFG, 't:' .. queue, tat + #ids * rate) end
+    -- Redis packs a hash of up to 128 short values into a list, which it reads through for every field. A value this long
+    -- makes a table of it; that stays when the value is gone.
+    local many = nKept >= 32
+    if many then owns[2 * nKept + 1], owns[2 * nKept + 2] = '', string.rep('-', 65) end
+    if nKept > 0 then call('HSET', OWN, unpack(owns)) end
+    if many then call('HDEL', OWN, '') end
+    names = table.concat(kept, '\\n')
+    change(field, ARGV[3] .. '\\n' .. names)
+    if rate then change('t' .. of, tat + nIds * rate) end
     -- Whoever waits is woken in a chain, one by one, as long as there may be more.
-    if #ids == want then call('ZADD', MK, 0, '0') end
+    if nIds == want then call('ZADD', MK, '0', '0') end
   elseif ARGV[4] == '1' then
-    call('HSET', CFG, field, ARGV[3] .. '\\n')
+    change(field, ARGV[3] .. '\\n')
   end
-  if #ids < want then
+  if nIds < want then
     if more_due then
       next = 1
-    else
+    elseif unusual then
       local head = call('ZRANGE', DLY, 0, 0, 'WITHSCORES')
       if head[2] then
         local wait = math.max(1, math.ceil(head[2] - now))
@@ -2140,8 +2476,12 @@ if want > 0 and not conf[1] and not conf[2] then
     end
   end
 end
+if #changes > 0 then call('HSET', CFG, unpack(changes)) end
 local lease = tonumber(ARGV[5])
 if lease > 0 then call('ZADD', WL, now + lease, worker) end
-return { now, lost, out, next, needs_all, first, counts }
+local said = stamp .. ' ' .. (next < 0 and '' or next) .. ' ' .. needs_all .. ' ' .. first
+if #lost + #counts > 0 then return { said, names, table.concat(blobs, '\\n'), lost, counts } end
+if nKept == 0 then return { said } end
+return { said, names, table.concat(blobs, '\\n') }
 `,
 };

@@ -12,6 +12,7 @@ export const scripts: {
     K in
       | 'add'
       | 'turn'
+      | 'turnPlain'
       | 'beat'
       | 'expired'
       | 'recover'
@@ -30,6 +31,7 @@ export const scripts: {
 } = {
   add: script(embedded.addScript),
   turn: script(embedded.turnScript),
+  turnPlain: script(embedded.turnPlainScript),
   beat: script(embedded.beatScript),
   expired: script(embedded.expiredScript),
   recover: script(embedded.recoverScript),
@@ -113,7 +115,8 @@ export function sendTurn(
     if (!resultless) args.push(result);
   }
   for (const argument of others) args.push(argument);
-  return link.run(scripts.turn, frame.full || links !== undefined ? keys.all : keys.base, args);
+  if (frame.full || links !== undefined) return link.run(scripts.turn, keys.all, args);
+  return link.run(scripts.turnPlain, keys.base, args);
 }
 
 interface Completed {

@@ -9,8 +9,8 @@ import type { Slots, SlotTaker } from './slots.ts';
 
 /** The most that one turn settles or takes. */
 export const MAX_BATCH = 500;
-// With so few, a batch is too small to be halved.
-const FEW_SLOTS = 4;
+// With so few, what a turn costs by itself outweighs what two at once gain.
+const FEW_SLOTS = 32;
 
 /** What a lane needs of its pool. */
 export interface LaneOptions {
@@ -71,7 +71,12 @@ export class Lane implements SlotTaker {
   }
 
   kick(): void {
-    if (this.#scheduled || this.#closed || !this.#worthATurn()) return;
+    if (this.#closed || !this.#worthATurn()) return;
+    if (this.#isComplete()) {
+      void this.#run();
+      return;
+    }
+    if (this.#scheduled) return;
     this.#scheduled = true;
     setImmediate(() => {
       this.#scheduled = false;
@@ -106,19 +111,25 @@ export class Lane implements SlotTaker {
   }
 
   async #run(): Promise<void> {
-    while (!this.#closed && this.#worthATurn()) {
-      const most = this.#most();
-      const batch = this.#finished.splice(0, most);
-      const want = this.#want(batch.length, most);
-      if (batch.length === 0 && want === 0) break;
+    if (this.#closed) return;
+    const most = this.#most();
+    const batch = this.#finished.splice(0, most);
+    const want = this.#want(batch.length, most);
+    if (batch.length > 0 || want > 0) {
       this.#turning += 1;
       // Another half may be waiting.
       if (this.#turning < this.#turnsAtOnce()) this.kick();
       await this.#turn(batch, want);
       this.#turning -= 1;
+      // Not at once: the tasks that just started may be about to end, and travel together then.
+      if (this.#finished.length > 0 || this.#mayHaveWork) this.kick();
     }
-    if (this.#turning > 0) return;
-    if (!this.#mayHaveWork && this.#accepting && !this.#closed) this.#options.idle(this);
+    if (this.isIdle && !this.#closed) this.#options.idle(this);
+  }
+
+  /** Whether all that the next turn can settle is there, so that nobody has to be waited for. */
+  #isComplete(): boolean {
+    return this.#finished.length > 0 && this.#finished.length >= Math.min(this.#most(), this.tasks.size);
   }
 
   #turnsAtOnce(): number {
@@ -147,8 +158,6 @@ export class Lane implements SlotTaker {
     const { slots } = this.#options;
     if (!this.#accepting) return 0;
     const over = Math.max(0, slots.used - slots.total);
-    // Who stood in line and found nothing left must not keep the others waiting.
-    if (!this.#mayHaveWork) slots.leave(this);
     if (slots.contended(this)) {
       if (this.#mayHaveWork) slots.take(this, 0);
       return 0;
@@ -186,6 +195,8 @@ export class Lane implements SlotTaker {
 
   #note(reply: TurnReply, want: number): void {
     if (want > 0) this.#mayHaveWork = reply.claims.length === want;
+    // Who stood in line and found nothing left must not keep the others waiting.
+    if (!this.#mayHaveWork) this.#options.slots.leave(this);
   }
 
   #start(reply: TurnReply): void {

@@ -1,7 +1,8 @@
 -- Forgets tasks of one queue that have ended.
 -- KEYS: those of base.lua
 -- ARGV: 1 'dead' to forget dead letters, 'old' to forget what is past its time or beyond a count, 2 the count, 3 oldest
---       dead letter in ms of age; then, with 'dead', the ids; with 'old', how many at most
+--       dead letter in ms of age; then, with 'dead', the ids; with 'old', 4 how many of either kind at most, 5 the count of
+--       dead letters, 6 how many dead letters the other queues have
 -- returns: how many were forgotten
 -- Safe to repeat: what is gone stays gone.
 -- @include base
@@ -13,15 +14,25 @@ if ARGV[1] == 'dead' then
   end
 else
   local most = tonumber(ARGV[4])
-  local function take(key, count, before)
-    local over = call('ZCARD', key) - count
-    local got = over > 0 and call('ZRANGE', key, 0, math.min(over, most) - 1)
-      or call('ZRANGEBYSCORE', key, '-inf', before, 'LIMIT', 0, most)
-    if #got > 0 then call('ZREM', key, unpack(got)) end
-    for i = 1, #got do ids[#ids + 1] = got[i] end
+  local many = call('ZCARD', DEAD)
+  local over = many - tonumber(ARGV[5])
+  local dead = over > 0 and call('ZRANGE', DEAD, 0, math.min(over, most) - 1)
+    or call('ZRANGEBYSCORE', DEAD, '-inf', now - tonumber(ARGV[3]), 'LIMIT', 0, most)
+  -- What ended with one turn expires together, and is one member; the last one to go may go in part.
+  over = call('HLEN', RES) - many - tonumber(ARGV[6]) - tonumber(ARGV[2])
+  while #ids < most do
+    local group = call('ZRANGE', RX, 0, 0, 'WITHSCORES')
+    if not group[1] or (#ids >= over and tonumber(group[2]) > now) then break end
+    local limit = tonumber(group[2]) > now and math.min(over, most) or most
+    local rest = {}
+    for id in string.gmatch(group[1], '[^\n]+') do
+      if #ids < limit then ids[#ids + 1] = id else rest[#rest + 1] = id end
+    end
+    call('ZREM', RX, group[1])
+    if #rest > 0 then call('ZADD', RX, group[2], table.concat(rest, '\n')) end
   end
-  take(RX, tonumber(ARGV[2]), now)
-  take(DEAD, tonumber(ARGV[5]), now - tonumber(ARGV[3]))
+  if #dead > 0 then call('ZREM', DEAD, unpack(dead)) end
+  for i = 1, #dead do ids[#ids + 1] = dead[i] end
 end
 if #ids == 0 then return 0 end
 local families = call('HMGET', KIDS, unpack(ids))
