@@ -42,9 +42,10 @@ export const endingScenarios: readonly ConformanceScenario[] = [
       const task = await queue.enqueueTask('fail', 1, { attempts: 5, backoff });
       await eventually(async () => (await task.status()) === 'delayed');
       same(await task.cancel(), true, 'cancel');
+      const before = runs;
       const marker = await queue.enqueueTask('fail', 2, { attempts: 1, delay: 200 });
       await codeOf(() => marker.result());
-      same([runs, await task.status()], [2, 'cancelled'], 'runs');
+      same([runs, await task.status()], [before + 1, 'cancelled'], 'runs');
     },
   },
   {

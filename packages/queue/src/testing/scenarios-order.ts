@@ -155,10 +155,12 @@ export const orderScenarios: readonly ConformanceScenario[] = [
       const queue = await manager({}, 'close');
       const pool = await queue.startWorkers(2);
       let aborted: unknown;
-      queue.registerTaskHandler(
-        'quick',
-        () => new Promise((resolve) => setTimeout(() => resolve('done'), 30)),
-      );
+      let closing = (): void => {};
+      const begun = new Promise<void>((resolve) => (closing = resolve));
+      queue.registerTaskHandler('quick', async () => {
+        await begun;
+        return await new Promise((resolve) => setTimeout(() => resolve('done'), 30));
+      });
       queue.registerTaskHandler(
         'stuck',
         (_payload, { signal }) =>
@@ -175,6 +177,7 @@ export const orderScenarios: readonly ConformanceScenario[] = [
         async () => (await quick.status()) === 'active' && (await stuck.status()) === 'active',
       );
       const start = performance.now();
+      closing();
       await pool.close({ timeoutMs: 300 });
       check(performance.now() - start < 600, 'took too long');
       same([await quick.status(), await stuck.status()], ['completed', 'waiting'], 'states');
