@@ -65,6 +65,8 @@ class Upgrade implements WaitHost {
   readonly #waiting: Waiting;
   readonly #started: number;
   #timer: ReturnType<LockEngine['waits']['after']> | undefined;
+  /** Resolves when everything that was asked so far was answered, or failed. */
+  #asked: Promise<unknown> = Promise.resolve();
 
   constructor(engine: LockEngine, part: Solo, request: HoldRequest, waiting: Waiting) {
     this.#engine = engine;
@@ -80,10 +82,11 @@ class Upgrade implements WaitHost {
   ask(): void {
     if (this.#waiting.done) return;
     this.#schedule(this.#engine.options.commandTimeout);
-    this.#engine.backend.upgrade(this.#request).then(
+    const answered = this.#engine.backend.upgrade(this.#request).then(
       (answer) => this.#onAnswer(answer),
       () => this.#schedule(100),
     );
+    this.#asked = Promise.all([this.#asked, answered]);
   }
 
   giveUp(): void {
@@ -107,7 +110,9 @@ class Upgrade implements WaitHost {
 
   onLeft(): void {
     const shared: HoldRequest = { ...this.#request, mode: 'shared' };
-    this.#engine.background(() => this.#engine.backend.downgrade(shared), 'give up an upgrade');
+    // Not past a question that is under way: it can take a second command, which would bring the upgrade back.
+    const giveUp = (): Promise<unknown> => this.#asked.then(() => this.#engine.backend.downgrade(shared));
+    this.#engine.background(giveUp, 'give up an upgrade');
   }
 
   #onAnswer(answer: Grant | Busy | 'conflict' | 'lost'): void {

@@ -10,6 +10,7 @@ import {
   type LockManager,
   type LockManagerOptions,
 } from '../src/index.ts';
+import { scripts } from '../src/redis/script-set.ts';
 import { freshNamespace } from './run-conformance.ts';
 
 const pause = (milliseconds: number): Promise<void> =>
@@ -224,6 +225,24 @@ test.each([LockType.EXCLUSIVE, LockType.SHARED])(
     expect(next.fencingToken).toBeGreaterThan(lock.fencingToken);
   },
 );
+
+test('whoever lost leaves no hold at a server that answers late and has forgotten the script', async () => {
+  const servers = await Promise.all([startRedis(), startRedis(), startRedis()]);
+  const late = at(servers, 2);
+  await using proxy = await chaosProxy({ target: late });
+  await using quorum = await quorumOf(servers, ({ url }, index) => (index === 2 ? proxy.url('redis') : url));
+  const [locks, other] = await Promise.all([quorum.manager(), quorum.manager()]);
+  const lock = await locks.acquireLock('k');
+  await late.cli('FLUSHALL');
+  await late.cli('SCRIPT', 'FLUSH');
+  await late.cli('SCRIPT', 'LOAD', scripts.cancel.source);
+  proxy.delay({ reply: 100 });
+  // The other two have refused it when this one says that it knows no such script.
+  expect(await other.tryAcquireLock('k')).toBeUndefined();
+  await pause(800);
+  expect(await late.cli('KEYS', '*:x')).toBe('');
+  lock.assertHeld();
+});
 
 test('a writer is not starved by readers who come and go at a quorum', async () => {
   await using quorum = await startQuorum(3);

@@ -38,7 +38,7 @@ export class Healer {
       } finally {
         const open = this.#underWay.get(holdId);
         // Released while it was given back: nobody would take it from this voter again before its lease ends.
-        if (open === undefined) await voter.backend.cancel(request);
+        if (open === undefined) await voter.cancel(request);
         else if (open === 1) this.#underWay.delete(holdId);
         else this.#underWay.set(holdId, open - 1);
       }

@@ -96,7 +96,7 @@ export class QuorumBackend implements LockBackend {
     if (grant !== undefined) return grant;
     // Also where the answer did not come in time: it may have been granted all the same.
     await this.#vote(
-      ({ backend }) => backend.cancel(request).then(() => true),
+      (voter) => voter.cancel(request).then(() => true),
       (gone) => gone,
       request.lease,
     );
@@ -105,14 +105,14 @@ export class QuorumBackend implements LockBackend {
 
   async cancel(hold: HoldRef): Promise<void> {
     this.#healer.ended(hold.holdId);
-    await this.#need('cancellation', ({ backend }) => backend.cancel(hold).then(() => true));
+    await this.#need('cancellation', (voter) => voter.cancel(hold).then(() => true));
   }
 
   async release(hold: HoldRef, contended = false): Promise<boolean> {
     if (contended) this.#rest(hold.resource);
     this.#healer.ended(hold.holdId);
     const { accepted, refused } = await this.#vote(
-      ({ backend }) => backend.release(hold, contended),
+      (voter) => voter.release(hold),
       (released) => released,
       this.#options.lease,
     );
@@ -160,7 +160,7 @@ export class QuorumBackend implements LockBackend {
   async upgrade(request: HoldRequest): Promise<Grant | Busy | 'conflict' | 'lost'> {
     const from = this.#instant();
     const count = await this.#vote(
-      ({ backend }) => backend.upgrade(request),
+      (voter) => voter.upgrade(request),
       (answer, index) =>
         typeof answer === 'object' && answer.kind === 'granted' && this.#guard.mayVote(index),
       request.lease,
@@ -177,7 +177,7 @@ export class QuorumBackend implements LockBackend {
 
   async downgrade(request: HoldRequest): Promise<boolean> {
     const { accepted, refused } = await this.#vote(
-      ({ backend }) => backend.downgrade(request),
+      (voter) => voter.downgrade(request),
       (held) => held,
       request.lease,
     );

@@ -18,6 +18,11 @@ export class RedisVoter implements Voter {
   #open = 0;
   #heardAt = 0;
   #askedAt = 0;
+  /**
+   * What was asked for a hold and not answered. It can take a second command, where the server does not know the script; so
+   * the end of the hold waits for the answer, or that command would come behind it and leave a hold that nobody has.
+   */
+  readonly #asked = new Map<string, Promise<unknown>>();
 
   constructor(connection: RedisConnection, options: RedisBackendOptions) {
     this.backend = new RedisBackend(connection, options);
@@ -34,10 +39,30 @@ export class RedisVoter implements Voter {
       return Promise.reject(new Error('A server of the quorum does not answer'));
     this.#askedAt = now;
     this.#open += 1;
-    return this.backend.attempt(request, patient).finally(() => {
+    const answer = this.backend.attempt(request, patient).finally(() => {
       this.#open -= 1;
       this.#heardAt = this.#clock.monotonic();
     });
+    return this.#behind(request, answer);
+  }
+
+  upgrade(request: HoldRequest): ReturnType<RedisBackend['upgrade']> {
+    return this.#behind(request, this.backend.upgrade(request));
+  }
+
+  async downgrade(request: HoldRequest): Promise<boolean> {
+    await this.#asked.get(request.holdId);
+    return await this.backend.downgrade(request);
+  }
+
+  async cancel(hold: HoldRef): Promise<void> {
+    await this.#asked.get(hold.holdId);
+    await this.backend.cancel(hold);
+  }
+
+  async release(hold: HoldRef): Promise<boolean> {
+    await this.#asked.get(hold.holdId);
+    return await this.backend.release(hold);
   }
 
   async confirm(hold: HoldRef, token: number, last: number): Promise<void> {
@@ -72,5 +97,14 @@ export class RedisVoter implements Voter {
       this.#client.off('ready', up);
       this.#client.off('close', down);
     };
+  }
+
+  /** Lets what ends the hold wait for `answer`. */
+  #behind<T>({ holdId }: HoldRef, answer: Promise<T>): Promise<T> {
+    const asked = Promise.allSettled([this.#asked.get(holdId), answer]).then(() => {
+      if (this.#asked.get(holdId) === asked) this.#asked.delete(holdId);
+    });
+    this.#asked.set(holdId, asked);
+    return answer;
   }
 }
