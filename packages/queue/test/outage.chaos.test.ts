@@ -113,6 +113,30 @@ describe.each(Object.entries(outages))('while Redis %s', (_name, begin) => {
   });
 });
 
+describe('tasks around an outage', () => {
+  it('what was enqueued before and during a short outage is done after it, each once', async () => {
+    await using redis = await startRedis({ appendonly: 'always' });
+    const queue = await connect(redis.url, { enqueueTimeout: '20s' });
+    const runs = new Map<number, number>();
+    queue.registerTaskHandler('t', async (n: number) => void runs.set(n, (runs.get(n) ?? 0) + 1));
+    const before = await queue.enqueueTasks(
+      Array.from({ length: 20 }, (_, n) => ({
+        name: 't',
+        payload: n,
+        options: { delay: n % 2 === 0 ? 0 : 300 },
+      })),
+    );
+    await redis.kill();
+    const during = Array.from({ length: 20 }, (_, n) => queue.enqueueTask('t', 20 + n));
+    await queue.startWorkers(5);
+    await redis.restart();
+    const tasks = [...before, ...(await Promise.all(during))];
+    for (const task of tasks) await task.result({ timeout: '20s' });
+    expect([...runs.keys()].sort((a, b) => a - b)).toEqual(Array.from({ length: 40 }, (_, n) => n));
+    expect([...runs.values()].every((times) => times === 1)).toBe(true);
+  }, 60_000);
+});
+
 describe('close', () => {
   it('returns within its timeout while Redis comes and goes', async () => {
     await using redis = await startRedis();

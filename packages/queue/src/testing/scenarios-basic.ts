@@ -35,12 +35,17 @@ export const basicScenarios: readonly ConformanceScenario[] = [
         seen: payload,
         defined: payload !== undefined,
       }));
-      const payload = { list: [1], text: 'ünï "quoted" \u2028 \\ ' };
+      const numbers = [Number.MAX_SAFE_INTEGER, -1, 1e-7, 1.5e300];
+      const payload = { list: [1], text: 'ünï "quoted" \u2028 \\ ', numbers };
       const first = await queue.enqueueTask('echo', payload);
       payload.list.push(2);
       const second = await queue.enqueueTask('echo', undefined);
       await queue.startWorkers(1);
-      same(await first.result(), { seen: { list: [1], text: payload.text }, defined: true }, 'payload');
+      same(
+        await first.result(),
+        { seen: { list: [1], text: payload.text, numbers }, defined: true },
+        'payload',
+      );
       same(await second.result(), { defined: false }, 'undefined payload');
     },
   },
@@ -203,6 +208,11 @@ export const basicScenarios: readonly ConformanceScenario[] = [
           () => queue.schedules.upsert('s', { cron: '* * * * *', timezone: 'Mars/Base' }, 'x', 1),
         ],
         ['INVALID_OPTION', () => queue.startWorkers(0)],
+        ['INVALID_OPTION', () => queue.startWorkers({ queues: 'x' as never })],
+        ['INVALID_OPTION', () => queue.deadLetters.list({ cursor: 'not one of ours' })],
+        ['INVALID_OPTION', () => queue.deadLetters.list({ queue: 'default', cursor: 'x' })],
+        ['INVALID_OPTION', () => queue.cancelTask('x', 1 as never)],
+        ['INVALID_OPTION', () => queue.schedules.remove('')],
       ];
       for (const [code, attempt] of attempts) same(await codeOf(attempt), code, String(attempt));
       same(
