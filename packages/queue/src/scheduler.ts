@@ -19,6 +19,8 @@ export interface SchedulerOptions {
 
 // A change made elsewhere is noticed this late at most, should its announcement be lost.
 const LONGEST_SLEEP = 5_000;
+// The same while there is no schedule at all.
+const SLEEP_WITHOUT = 15_000;
 const BATCH = 100;
 
 /**
@@ -63,7 +65,8 @@ export class Scheduler {
         this.#again = false;
         const { now, due, nextMs } = await this.#options.backend.dueSchedules(BATCH);
         for (const schedule of due) await this.#fire(schedule, now);
-        sleep = due.length === BATCH ? 0 : Math.min(nextMs ?? LONGEST_SLEEP, LONGEST_SLEEP);
+        sleep =
+          due.length === BATCH ? 0 : nextMs === undefined ? SLEEP_WITHOUT : Math.min(nextMs, LONGEST_SLEEP);
         if (due.length > 0) this.#again = true;
       } while (this.#again && !this.#closed);
     } catch (error) {

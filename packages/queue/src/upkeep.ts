@@ -1,8 +1,8 @@
 import type { Background, Clock, Timer } from '@xiaoke/core';
 import type { Backend, StalledTask } from './backend.ts';
 
-const TIDY_EVERY = 30_000;
-const RECOVER_AT_MOST_EVERY = 10_000;
+const TIDY_EVERY = 60_000;
+const RECOVER_AT_MOST_EVERY = 15_000;
 
 /** What every manager does for all now and then: puts back what lost workers held, and drops old records. */
 export class Upkeep {
@@ -17,7 +17,7 @@ export class Upkeep {
     stalled: (task: StalledTask) => void,
   ) {
     this.#background = background;
-    const recoverEvery = Math.max(200, Math.min(RECOVER_AT_MOST_EVERY, options.leaseMs / 3));
+    const recoverEvery = Math.max(200, Math.min(RECOVER_AT_MOST_EVERY, options.leaseMs / 2));
     const recover = async (): Promise<void> => {
       for (const task of await backend.recover()) stalled(task);
     };

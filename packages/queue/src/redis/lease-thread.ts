@@ -2,7 +2,7 @@
  * What the lease thread runs: plain JavaScript as text, since a thread cannot load TypeScript and a published package
  * should need no second entry file.
  *
- * It renews a lease when the main thread has not done so for a third of it, and gives up after `maxBlockMs`.
+ * It renews a lease when the main thread has not done so for a third of it (half of a long one), and gives up after `maxBlockMs`.
  */
 export const THREAD_SOURCE: string = `
 'use strict';
@@ -23,6 +23,8 @@ if (leaseMs < 10000) connect();
 // XX: a worker whose lease was taken away must not get it back from here.
 const renew = "local t = redis.call('TIME') return redis.call('ZADD', KEYS[1], 'XX', t[1] * 1000 + math.floor(t[2] / 1000) + ARGV[2], ARGV[1])";
 const workers = new Map();
+// The main thread renews at a third of the lease; with a long lease there is time to leave it to that.
+const due = leaseMs < 10000 ? leaseMs / 3 : leaseMs / 2;
 parentPort.on('message', (message) => {
   const now = performance.now();
   if (message.add) workers.set(message.add, { key: message.key, renewed: now, kept: now });
@@ -32,7 +34,7 @@ parentPort.on('message', (message) => {
 setInterval(() => {
   const now = performance.now();
   for (const [worker, w] of workers) {
-    if (now - w.kept < leaseMs / 3 || now - w.renewed > maxBlockMs) continue;
+    if (now - w.kept < due || now - w.renewed > maxBlockMs) continue;
     w.kept = now;
     if (!client) connect();
     client.eval(renew, 1, w.key, worker, leaseMs).catch(() => { w.kept = 0; });

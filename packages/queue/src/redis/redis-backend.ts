@@ -90,7 +90,7 @@ export class RedisBackend implements Backend {
     });
     this.#hints = new Hints({
       keys: this.#keys,
-      subscriber: () => new RedisSubscriber(connection, { probeEvery: 10_000, logger: options.logger }),
+      subscriber: () => new RedisSubscriber(connection, { probeEvery: 30_000, logger: options.logger }),
       background: this.#background,
       ask: (attempt) => this.#ask(attempt),
     });

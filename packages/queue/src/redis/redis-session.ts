@@ -128,7 +128,7 @@ export class RedisSession implements Session {
         this.#partitionKeys.wake(this.worker),
         seconds,
       )) as [string, string, string] | null;
-      if (popped === null) return queues;
+      if (popped === null) return (await this.#hasTasks(queues)) ? queues : [];
       const index = markers.indexOf(popped[0]);
       return index < 0 ? [] : [queues[index] ?? ''];
     } catch (error) {
@@ -139,6 +139,13 @@ export class RedisSession implements Session {
     } finally {
       this.#blocked = false;
     }
+  }
+
+  /** Whether anything waits or is delayed: one command, where a turn that finds nothing makes eight. */
+  async #hasTasks(queues: readonly string[]): Promise<boolean> {
+    const keys = queues.map((queue) => this.#options.keys.queue(this.partition, queue));
+    const places = keys.flatMap(({ ready, delayed }) => [...ready, delayed]);
+    return Number(await this.#link.call('EXISTS', ...places)) > 0;
   }
 
   passOn(queue: string): void {

@@ -780,15 +780,17 @@ return #ids
 
 export const expiredScript: EmbeddedScript = {
   name: 'expired',
-  sha1: '992426003b9a4830eeba77945ac662cd2c872cac',
+  sha1: '1645fb2c314f6d8d68a81f1379d85e0cbf858676',
   source: `-- Tells which workers are lost, and which are known to live.
--- KEYS: 1 leases   ARGV: none
+-- KEYS: 1 leases   ARGV: 1 '1' to name those that live also when none is lost
 -- returns: ids of workers whose lease has passed; ids of the others; the time
 -- Safe to repeat: it only reads.
 local call = redis.call
 local t = call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
-return { call('ZRANGEBYSCORE', KEYS[1], '-inf', now), call('ZRANGEBYSCORE', KEYS[1], '(' .. now, '+inf'), now }
+local lost = call('ZRANGEBYSCORE', KEYS[1], '-inf', now)
+if #lost == 0 and ARGV[1] ~= '1' then return { lost, {}, now } end
+return { lost, call('ZRANGEBYSCORE', KEYS[1], '(' .. now, '+inf'), now }
 `,
 };
 
