@@ -5,7 +5,7 @@ import { compare, percentile, type Figures } from '../harness.ts';
 import { contenders, type MakeContender } from './support/contenders.ts';
 
 const SAMPLES = 150;
-const IDLE_MS = 10_000;
+const IDLE_MS = 30_000;
 
 await using redis = await startRedis({ appendonly: 'everysec' });
 const admin = new Redis(redis.url);
