@@ -160,7 +160,7 @@ export class QuorumBackend implements LockBackend {
   async upgrade(request: HoldRequest): Promise<Grant | Busy | 'conflict' | 'lost'> {
     const from = this.#instant();
     const count = await this.#vote(
-      (voter) => voter.upgrade(request),
+      ({ backend }) => backend.upgrade(request),
       (answer, index) =>
         typeof answer === 'object' && answer.kind === 'granted' && this.#guard.mayVote(index),
       request.lease,
@@ -177,7 +177,7 @@ export class QuorumBackend implements LockBackend {
 
   async downgrade(request: HoldRequest): Promise<boolean> {
     const { accepted, refused } = await this.#vote(
-      (voter) => voter.downgrade(request),
+      ({ backend }) => backend.downgrade(request),
       (held) => held,
       request.lease,
     );

@@ -15,12 +15,9 @@ export interface Voter {
   readonly backend: LockBackend;
   /** Takes a hold if it is free here; nobody queues at a voter. Who is `patient` lets the holder know that it waits. */
   attempt(request: HoldRequest, patient: boolean): Promise<Grant | Busy>;
-  upgrade(request: HoldRequest): ReturnType<LockBackend['upgrade']>;
-  /** Ends an upgrade, behind whatever was asked for it. Resolves `false` when it was not held here. */
-  downgrade(request: HoldRequest): Promise<boolean>;
-  /** Ends a hold that nobody was given, behind whatever was asked for it. */
+  /** Ends a hold that nobody was given; an attempt that was sent before does not bring it back. */
   cancel(hold: HoldRef): Promise<void>;
-  /** Ends a hold, behind whatever was asked for it. Resolves `false` when it was not held here. */
+  /** Ends a hold in the same way. Resolves `false` when it was not held here. */
   release(hold: HoldRef): Promise<boolean>;
   /** Later tokens are larger than `last`; the hold, if it is here, was handed out with `token`. */
   confirm(hold: HoldRef, token: number, last: number): Promise<void>;

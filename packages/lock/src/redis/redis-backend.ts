@@ -107,13 +107,22 @@ export class RedisBackend implements LockBackend {
     return answerOf(reply, lease, asked);
   }
 
-  /** Takes a hold if it is free, as one server of a quorum. */
-  async attempt(request: HoldRequest, patient: boolean): Promise<Grant | Busy> {
+  /**
+   * Takes a hold if it is free, as one server of a quorum.
+   *
+   * @param wanted - asked before a second command is sent, where the server does not know the script
+   */
+  async attempt(request: HoldRequest, patient: boolean, wanted: () => boolean): Promise<Grant | Busy> {
     const { resource, holdId, mode, lease, block } = request;
     const from = this.#instant();
     const keys = [...this.#keys.all(resource), this.#keys.one(resource, 'i')];
     const args = [holdId, mode, lease, block, patient ? 1 : 0, WISH_TTL, encodeOwner(request.owner)];
-    const reply = await this.#run(scripts.attempt, keys, [...this.#common, ...args]);
+    const all = [...this.#common, ...args];
+    const sent = this.#client.evalsha(scripts.attempt.sha, keys.length, ...keys, ...all);
+    const reply = await sent.catch((error: unknown) => {
+      if (!isNoScript(error) || !wanted()) throw classify(error);
+      return this.#run(scripts.attempt, keys, all);
+    });
     return answerOf(reply as number[], lease, from);
   }
 
@@ -292,4 +301,8 @@ function settle<T>(work: Promise<T>): Promise<T | Error> {
 
 function rethrow(error: unknown): never {
   throw classify(error);
+}
+
+function isNoScript(error: unknown): boolean {
+  return error instanceof Error && error.message.startsWith('NOSCRIPT');
 }

@@ -18,11 +18,8 @@ export class RedisVoter implements Voter {
   #open = 0;
   #heardAt = 0;
   #askedAt = 0;
-  /**
-   * What was asked for a hold and not answered. It can take a second command, where the server does not know the script; so
-   * the end of the hold waits for the answer, or that command would come behind it and leave a hold that nobody has.
-   */
-  readonly #asked = new Map<string, Promise<unknown>>();
+  /** Attempts without an answer, by hold, and whether they are still wanted. */
+  readonly #attempts = new Map<string, Set<{ wanted: boolean }>>();
 
   constructor(connection: RedisConnection, options: RedisBackendOptions) {
     this.backend = new RedisBackend(connection, options);
@@ -39,29 +36,27 @@ export class RedisVoter implements Voter {
       return Promise.reject(new Error('A server of the quorum does not answer'));
     this.#askedAt = now;
     this.#open += 1;
-    const answer = this.backend.attempt(request, patient).finally(() => {
-      this.#open -= 1;
-      this.#heardAt = this.#clock.monotonic();
-    });
-    return this.#behind(request, answer);
-  }
-
-  upgrade(request: HoldRequest): ReturnType<RedisBackend['upgrade']> {
-    return this.#behind(request, this.backend.upgrade(request));
-  }
-
-  async downgrade(request: HoldRequest): Promise<boolean> {
-    await this.#asked.get(request.holdId);
-    return await this.backend.downgrade(request);
+    const { holdId } = request;
+    const attempt = { wanted: true };
+    const attempts = this.#attempts.get(holdId) ?? new Set();
+    this.#attempts.set(holdId, attempts.add(attempt));
+    return this.backend
+      .attempt(request, patient, () => attempt.wanted)
+      .finally(() => {
+        attempts.delete(attempt);
+        if (attempts.size === 0 && this.#attempts.get(holdId) === attempts) this.#attempts.delete(holdId);
+        this.#open -= 1;
+        this.#heardAt = this.#clock.monotonic();
+      });
   }
 
   async cancel(hold: HoldRef): Promise<void> {
-    await this.#asked.get(hold.holdId);
+    this.#unwant(hold);
     await this.backend.cancel(hold);
   }
 
   async release(hold: HoldRef): Promise<boolean> {
-    await this.#asked.get(hold.holdId);
+    this.#unwant(hold);
     return await this.backend.release(hold);
   }
 
@@ -99,12 +94,9 @@ export class RedisVoter implements Voter {
     };
   }
 
-  /** Lets what ends the hold wait for `answer`. */
-  #behind<T>({ holdId }: HoldRef, answer: Promise<T>): Promise<T> {
-    const asked = Promise.allSettled([this.#asked.get(holdId), answer]).then(() => {
-      if (this.#asked.get(holdId) === asked) this.#asked.delete(holdId);
-    });
-    this.#asked.set(holdId, asked);
-    return answer;
+  // What was sent comes before what ends the hold, on one connection. But an attempt whose script the server does not know has
+  // a second command to send, which would come behind it and leave a hold that nobody has.
+  #unwant({ holdId }: HoldRef): void {
+    for (const attempt of this.#attempts.get(holdId) ?? []) attempt.wanted = false;
   }
 }
