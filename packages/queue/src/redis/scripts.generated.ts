@@ -10,7 +10,7 @@ interface EmbeddedScript {
 
 export const addScript: EmbeddedScript = {
   name: 'add',
-  sha1: '24f13179ce1aed3539737978cdc83b7108470605',
+  sha1: 'c97e0e074487764a7108ac3fa6f1cbf95ba1c428',
   source: `-- Enqueues tasks of one queue.
 -- KEYS: those of base.lua; without unique keys, groups and children only the first 14
 -- ARGV: 1 queue, 2 how many, 3 what is special about some as JSON by id, or ''; then priority, delay or @time, ':' and id in
@@ -149,10 +149,40 @@ local function release(e, now, admitted, result, failed)
   end
 end
 
+-- Where the string that begins at \`from\` ends.
+local function string_end(text, from)
+  local at = string.find(text, '["\\\\]', from + 1)
+  while string.sub(text, at, at) ~= '"' do at = string.find(text, '["\\\\]', at + 2) end
+  return at
+end
+
+-- The options in a task's text, or nil. The payload behind them is left out: it may be nested deeper than cjson reads.
+local function options_in(text)
+  local at, depth, commas = 2, 0, 0
+  while true do
+    local found = string.find(text, '["%[%]{},]', at)
+    local char = string.sub(text, found, found)
+    if char == '"' then
+      found = string_end(text, found)
+    elseif char == '[' or char == '{' then
+      depth = depth + 1
+    elseif char ~= ',' then
+      depth = depth - 1
+    elseif depth == 0 then
+      commas = commas + 1
+    end
+    if depth < 0 or commas == 4 then
+      local options = cjson.decode(string.sub(text, 1, found - 1) .. ']')[4]
+      return type(options) == 'table' and options or nil
+    end
+    at = found + 1
+  end
+end
+
 -- The same, read from a task's own text.
 local function links_of(id)
-  local options = cjson.decode(call('HGET', JOBS, id))[4]
-  if type(options) ~= 'table' then return { i = id } end
+  local options = options_in(call('HGET', JOBS, id))
+  if not options then return { i = id } end
   return { i = id, u = options.u and options.u.key, g = options.g, p = options.f }
 end
 
@@ -190,8 +220,8 @@ local function collide(s, t, blob, taken)
   end
   -- It has not started: it is taken out of its place and put in anew.
   -- It was admitted to the group that its own text names, if it was.
-  local old = cjson.decode(call('HGET', JOBS, holder))[4]
-  local group = type(old) == 'table' and old.g or nil
+  local old = options_in(call('HGET', JOBS, holder))
+  local group = old and old.g
   local mark = call('HGET', GM, holder)
   local admitted = group and not mark
   if mark and string.sub(mark, 1, 1) == 'H' then call('ZREM', GZ, string.sub(mark, 2)) end
@@ -333,7 +363,7 @@ return reply
 
 export const cancelScript: EmbeddedScript = {
   name: 'cancel',
-  sha1: 'c47b5e0ee9f9653af0835f30e7dcdbdd511bf0c8',
+  sha1: 'cac783ffe38d27a8f4dafbe6e023a5926c463f2e',
   source: `-- Cancels tasks of one queue: what has not started ends now, what runs is marked for its worker.
 -- KEYS: those of base.lua
 -- ARGV: 1 why, as JSON, 2 how long the records are kept, 3 channel for ended ids, 4 channel for cancellations, 5 links as
@@ -472,10 +502,40 @@ local function release(e, now, admitted, result, failed)
   end
 end
 
+-- Where the string that begins at \`from\` ends.
+local function string_end(text, from)
+  local at = string.find(text, '["\\\\]', from + 1)
+  while string.sub(text, at, at) ~= '"' do at = string.find(text, '["\\\\]', at + 2) end
+  return at
+end
+
+-- The options in a task's text, or nil. The payload behind them is left out: it may be nested deeper than cjson reads.
+local function options_in(text)
+  local at, depth, commas = 2, 0, 0
+  while true do
+    local found = string.find(text, '["%[%]{},]', at)
+    local char = string.sub(text, found, found)
+    if char == '"' then
+      found = string_end(text, found)
+    elseif char == '[' or char == '{' then
+      depth = depth + 1
+    elseif char ~= ',' then
+      depth = depth - 1
+    elseif depth == 0 then
+      commas = commas + 1
+    end
+    if depth < 0 or commas == 4 then
+      local options = cjson.decode(string.sub(text, 1, found - 1) .. ']')[4]
+      return type(options) == 'table' and options or nil
+    end
+    at = found + 1
+  end
+end
+
 -- The same, read from a task's own text.
 local function links_of(id)
-  local options = cjson.decode(call('HGET', JOBS, id))[4]
-  if type(options) ~= 'table' then return { i = id } end
+  local options = options_in(call('HGET', JOBS, id))
+  if not options then return { i = id } end
   return { i = id, u = options.u and options.u.key, g = options.g, p = options.f }
 end
 
@@ -533,7 +593,7 @@ return reply
 
 export const childScript: EmbeddedScript = {
   name: 'child',
-  sha1: '90d710e87dc7232e1600bb2ce1beb3254dd8c7a6',
+  sha1: '6f9479d51b4fe5510c046ea1090688bdce363381',
   source: `-- Tells a parent that a child has ended.
 -- KEYS: those of base.lua, of the parent's queue
 -- ARGV: 1 parent, 2 child, 3 result or '', 4 error that ends the parent too, or '', 5 links of the parent as JSON, or '',
@@ -672,10 +732,40 @@ local function release(e, now, admitted, result, failed)
   end
 end
 
+-- Where the string that begins at \`from\` ends.
+local function string_end(text, from)
+  local at = string.find(text, '["\\\\]', from + 1)
+  while string.sub(text, at, at) ~= '"' do at = string.find(text, '["\\\\]', at + 2) end
+  return at
+end
+
+-- The options in a task's text, or nil. The payload behind them is left out: it may be nested deeper than cjson reads.
+local function options_in(text)
+  local at, depth, commas = 2, 0, 0
+  while true do
+    local found = string.find(text, '["%[%]{},]', at)
+    local char = string.sub(text, found, found)
+    if char == '"' then
+      found = string_end(text, found)
+    elseif char == '[' or char == '{' then
+      depth = depth + 1
+    elseif char ~= ',' then
+      depth = depth - 1
+    elseif depth == 0 then
+      commas = commas + 1
+    end
+    if depth < 0 or commas == 4 then
+      local options = cjson.decode(string.sub(text, 1, found - 1) .. ']')[4]
+      return type(options) == 'table' and options or nil
+    end
+    at = found + 1
+  end
+end
+
 -- The same, read from a task's own text.
 local function links_of(id)
-  local options = cjson.decode(call('HGET', JOBS, id))[4]
-  if type(options) ~= 'table' then return { i = id } end
+  local options = options_in(call('HGET', JOBS, id))
+  if not options then return { i = id } end
   return { i = id, u = options.u and options.u.key, g = options.g, p = options.f }
 end
 
@@ -796,7 +886,7 @@ return { lost, call('ZRANGEBYSCORE', KEYS[1], '(' .. now, '+inf'), now }
 
 export const fireScript: EmbeddedScript = {
   name: 'fire',
-  sha1: 'faf89dc13b1d8d4dfb47ac3c233b68a451fa79a8',
+  sha1: '92c336bb10ed37ee5d331629ecd463c653b80c4f',
   source: `-- Fires a schedule once, whoever tries.
 -- KEYS: those of base.lua, of the queue of its tasks; 28 definitions, 29 next times, 30 last tasks
 -- ARGV: 1 id, 2 the next time as it was read, 3 the time after that or 'never', 4 '1' to skip while the last task lives,
@@ -935,10 +1025,40 @@ local function release(e, now, admitted, result, failed)
   end
 end
 
+-- Where the string that begins at \`from\` ends.
+local function string_end(text, from)
+  local at = string.find(text, '["\\\\]', from + 1)
+  while string.sub(text, at, at) ~= '"' do at = string.find(text, '["\\\\]', at + 2) end
+  return at
+end
+
+-- The options in a task's text, or nil. The payload behind them is left out: it may be nested deeper than cjson reads.
+local function options_in(text)
+  local at, depth, commas = 2, 0, 0
+  while true do
+    local found = string.find(text, '["%[%]{},]', at)
+    local char = string.sub(text, found, found)
+    if char == '"' then
+      found = string_end(text, found)
+    elseif char == '[' or char == '{' then
+      depth = depth + 1
+    elseif char ~= ',' then
+      depth = depth - 1
+    elseif depth == 0 then
+      commas = commas + 1
+    end
+    if depth < 0 or commas == 4 then
+      local options = cjson.decode(string.sub(text, 1, found - 1) .. ']')[4]
+      return type(options) == 'table' and options or nil
+    end
+    at = found + 1
+  end
+end
+
 -- The same, read from a task's own text.
 local function links_of(id)
-  local options = cjson.decode(call('HGET', JOBS, id))[4]
-  if type(options) ~= 'table' then return { i = id } end
+  local options = options_in(call('HGET', JOBS, id))
+  if not options then return { i = id } end
   return { i = id, u = options.u and options.u.key, g = options.g, p = options.f }
 end
 
@@ -976,8 +1096,8 @@ local function collide(s, t, blob, taken)
   end
   -- It has not started: it is taken out of its place and put in anew.
   -- It was admitted to the group that its own text names, if it was.
-  local old = cjson.decode(call('HGET', JOBS, holder))[4]
-  local group = type(old) == 'table' and old.g or nil
+  local old = options_in(call('HGET', JOBS, holder))
+  local group = old and old.g
   local mark = call('HGET', GM, holder)
   local admitted = group and not mark
   if mark and string.sub(mark, 1, 1) == 'H' then call('ZREM', GZ, string.sub(mark, 2)) end
@@ -1071,7 +1191,7 @@ return count
 
 export const leaveScript: EmbeddedScript = {
   name: 'leave',
-  sha1: '4c33f0581c931be623c907604eb2a1cfeceae632',
+  sha1: '614928aaadbf65b060bef1fcc70d2ac4e1a12bc9',
   source: `-- Puts what a worker gives up in one queue back to the head of its list, and no attempt is counted; what was to be cancelled
 -- ends. A worker that leaves takes along what is kept for the repetition of its turns.
 -- KEYS: those of base.lua
@@ -1210,10 +1330,40 @@ local function release(e, now, admitted, result, failed)
   end
 end
 
+-- Where the string that begins at \`from\` ends.
+local function string_end(text, from)
+  local at = string.find(text, '["\\\\]', from + 1)
+  while string.sub(text, at, at) ~= '"' do at = string.find(text, '["\\\\]', at + 2) end
+  return at
+end
+
+-- The options in a task's text, or nil. The payload behind them is left out: it may be nested deeper than cjson reads.
+local function options_in(text)
+  local at, depth, commas = 2, 0, 0
+  while true do
+    local found = string.find(text, '["%[%]{},]', at)
+    local char = string.sub(text, found, found)
+    if char == '"' then
+      found = string_end(text, found)
+    elseif char == '[' or char == '{' then
+      depth = depth + 1
+    elseif char ~= ',' then
+      depth = depth - 1
+    elseif depth == 0 then
+      commas = commas + 1
+    end
+    if depth < 0 or commas == 4 then
+      local options = cjson.decode(string.sub(text, 1, found - 1) .. ']')[4]
+      return type(options) == 'table' and options or nil
+    end
+    at = found + 1
+  end
+end
+
 -- The same, read from a task's own text.
 local function links_of(id)
-  local options = cjson.decode(call('HGET', JOBS, id))[4]
-  if type(options) ~= 'table' then return { i = id } end
+  local options = options_in(call('HGET', JOBS, id))
+  if not options then return { i = id } end
   return { i = id, u = options.u and options.u.key, g = options.g, p = options.f }
 end
 
@@ -1352,7 +1502,7 @@ return reply
 
 export const recoverScript: EmbeddedScript = {
   name: 'recover',
-  sha1: '33802b21c2bc3f10eb3908172f131aa8f0e78114',
+  sha1: 'a80e9187a363482e1e6750de117a92e529f2fcf2',
   source: `-- Puts back what lost workers held, at the head of its list, with a stall and an attempt counted; ends what was to be cancelled.
 -- KEYS: those of base.lua
 -- ARGV: 1 channel for ended ids; ids that may be held by lost workers
@@ -1490,10 +1640,40 @@ local function release(e, now, admitted, result, failed)
   end
 end
 
+-- Where the string that begins at \`from\` ends.
+local function string_end(text, from)
+  local at = string.find(text, '["\\\\]', from + 1)
+  while string.sub(text, at, at) ~= '"' do at = string.find(text, '["\\\\]', at + 2) end
+  return at
+end
+
+-- The options in a task's text, or nil. The payload behind them is left out: it may be nested deeper than cjson reads.
+local function options_in(text)
+  local at, depth, commas = 2, 0, 0
+  while true do
+    local found = string.find(text, '["%[%]{},]', at)
+    local char = string.sub(text, found, found)
+    if char == '"' then
+      found = string_end(text, found)
+    elseif char == '[' or char == '{' then
+      depth = depth + 1
+    elseif char ~= ',' then
+      depth = depth - 1
+    elseif depth == 0 then
+      commas = commas + 1
+    end
+    if depth < 0 or commas == 4 then
+      local options = cjson.decode(string.sub(text, 1, found - 1) .. ']')[4]
+      return type(options) == 'table' and options or nil
+    end
+    at = found + 1
+  end
+end
+
 -- The same, read from a task's own text.
 local function links_of(id)
-  local options = cjson.decode(call('HGET', JOBS, id))[4]
-  if type(options) ~= 'table' then return { i = id } end
+  local options = options_in(call('HGET', JOBS, id))
+  if not options then return { i = id } end
   return { i = id, u = options.u and options.u.key, g = options.g, p = options.f }
 end
 
@@ -1538,7 +1718,7 @@ return back
 
 export const reviveScript: EmbeddedScript = {
   name: 'revive',
-  sha1: '5878c60ec4ad544fc4ff3ddc98ff1493286e8dae',
+  sha1: '76c83705671c44e8fd074e50f0eabfd730e7eb5b',
   source: `-- Puts dead letters of one queue back, with fresh attempts. One whose unique key another live task has stays where it is.
 -- KEYS: those of base.lua
 -- ARGV: 1 queue; for each task: id, priority, group as JSON or '', unique key or ''
@@ -1676,10 +1856,40 @@ local function release(e, now, admitted, result, failed)
   end
 end
 
+-- Where the string that begins at \`from\` ends.
+local function string_end(text, from)
+  local at = string.find(text, '["\\\\]', from + 1)
+  while string.sub(text, at, at) ~= '"' do at = string.find(text, '["\\\\]', at + 2) end
+  return at
+end
+
+-- The options in a task's text, or nil. The payload behind them is left out: it may be nested deeper than cjson reads.
+local function options_in(text)
+  local at, depth, commas = 2, 0, 0
+  while true do
+    local found = string.find(text, '["%[%]{},]', at)
+    local char = string.sub(text, found, found)
+    if char == '"' then
+      found = string_end(text, found)
+    elseif char == '[' or char == '{' then
+      depth = depth + 1
+    elseif char ~= ',' then
+      depth = depth - 1
+    elseif depth == 0 then
+      commas = commas + 1
+    end
+    if depth < 0 or commas == 4 then
+      local options = cjson.decode(string.sub(text, 1, found - 1) .. ']')[4]
+      return type(options) == 'table' and options or nil
+    end
+    at = found + 1
+  end
+end
+
 -- The same, read from a task's own text.
 local function links_of(id)
-  local options = cjson.decode(call('HGET', JOBS, id))[4]
-  if type(options) ~= 'table' then return { i = id } end
+  local options = options_in(call('HGET', JOBS, id))
+  if not options then return { i = id } end
   return { i = id, u = options.u and options.u.key, g = options.g, p = options.f }
 end
 
@@ -2052,7 +2262,7 @@ return { said, names, table.concat(blobs, '\\n') }
 
 export const turnScript: EmbeddedScript = {
   name: 'turn',
-  sha1: '0515b064e65798bf7a22a9f298783dd0a02f4a69',
+  sha1: 'd36c5e983e02fc6ad45b47f3851588bf097baf11',
   source: `-- One exchange of a worker with a queue: settles what is done, lets in what is due, claims more.
 -- KEYS: those of base.lua
 -- ARGV: 1 worker, 2 queue, 3 number of the turn, 4 '1' when it is sent again, 5 lease in ms or 0, 6 want,
@@ -2198,10 +2408,40 @@ local function release(e, now, admitted, result, failed)
   end
 end
 
+-- Where the string that begins at \`from\` ends.
+local function string_end(text, from)
+  local at = string.find(text, '["\\\\]', from + 1)
+  while string.sub(text, at, at) ~= '"' do at = string.find(text, '["\\\\]', at + 2) end
+  return at
+end
+
+-- The options in a task's text, or nil. The payload behind them is left out: it may be nested deeper than cjson reads.
+local function options_in(text)
+  local at, depth, commas = 2, 0, 0
+  while true do
+    local found = string.find(text, '["%[%]{},]', at)
+    local char = string.sub(text, found, found)
+    if char == '"' then
+      found = string_end(text, found)
+    elseif char == '[' or char == '{' then
+      depth = depth + 1
+    elseif char ~= ',' then
+      depth = depth - 1
+    elseif depth == 0 then
+      commas = commas + 1
+    end
+    if depth < 0 or commas == 4 then
+      local options = cjson.decode(string.sub(text, 1, found - 1) .. ']')[4]
+      return type(options) == 'table' and options or nil
+    end
+    at = found + 1
+  end
+end
+
 -- The same, read from a task's own text.
 local function links_of(id)
-  local options = cjson.decode(call('HGET', JOBS, id))[4]
-  if type(options) ~= 'table' then return { i = id } end
+  local options = options_in(call('HGET', JOBS, id))
+  if not options then return { i = id } end
   return { i = id, u = options.u and options.u.key, g = options.g, p = options.f }
 end
 

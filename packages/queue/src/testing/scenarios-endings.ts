@@ -178,6 +178,28 @@ export const endingScenarios: readonly ConformanceScenario[] = [
     },
   },
   {
+    name: 'a payload may be nested as deep as JSON goes: it can be replaced, cancelled while it runs, and run',
+    async run({ manager }) {
+      const queue = await manager();
+      let deep: unknown = '"[{\\ not the end';
+      for (let n = 0; n < 1_500; n += 1) deep = n % 2 === 0 ? [deep] : { 'a,"]': deep };
+      const unique = { key: 'deep, "and" {odd', mode: 'replace' } as const;
+      queue.registerTaskHandler('echo', async (payload: unknown) => payload);
+      queue.registerTaskHandler('deaf', () => new Promise(() => {}));
+      const old = await queue.enqueueTask('echo', deep, { unique, group: { key: 'g' } });
+      const fresh = await queue.enqueueTask('echo', deep, { unique, group: { key: 'g' } });
+      same([fresh.duplicate, fresh.id === old.id], [true, true], 'replaced');
+      const pool = await queue.startWorkers(1);
+      same(await fresh.result(), deep, 'its result');
+      const deaf = await queue.enqueueTask('deaf', deep, { group: { key: 'g' } });
+      await eventually(async () => (await deaf.status()) === 'active');
+      const closing = pool.close({ timeoutMs: 300 });
+      same(await deaf.cancel(), true, 'cancel');
+      await closing;
+      await eventually(async () => same(await deaf.status(), 'cancelled', 'state'));
+    },
+  },
+  {
     name: 'a result that is no JSON fails the attempt with a code, and what is thrown need not be an Error',
     async run({ manager }) {
       const queue = await manager();

@@ -118,10 +118,40 @@ local function release(e, now, admitted, result, failed)
   end
 end
 
+-- Where the string that begins at `from` ends.
+local function string_end(text, from)
+  local at = string.find(text, '["\\]', from + 1)
+  while string.sub(text, at, at) ~= '"' do at = string.find(text, '["\\]', at + 2) end
+  return at
+end
+
+-- The options in a task's text, or nil. The payload behind them is left out: it may be nested deeper than cjson reads.
+local function options_in(text)
+  local at, depth, commas = 2, 0, 0
+  while true do
+    local found = string.find(text, '["%[%]{},]', at)
+    local char = string.sub(text, found, found)
+    if char == '"' then
+      found = string_end(text, found)
+    elseif char == '[' or char == '{' then
+      depth = depth + 1
+    elseif char ~= ',' then
+      depth = depth - 1
+    elseif depth == 0 then
+      commas = commas + 1
+    end
+    if depth < 0 or commas == 4 then
+      local options = cjson.decode(string.sub(text, 1, found - 1) .. ']')[4]
+      return type(options) == 'table' and options or nil
+    end
+    at = found + 1
+  end
+end
+
 -- The same, read from a task's own text.
 local function links_of(id)
-  local options = cjson.decode(call('HGET', JOBS, id))[4]
-  if type(options) ~= 'table' then return { i = id } end
+  local options = options_in(call('HGET', JOBS, id))
+  if not options then return { i = id } end
   return { i = id, u = options.u and options.u.key, g = options.g, p = options.f }
 end
 

@@ -20,8 +20,8 @@ local function collide(s, t, blob, taken)
   end
   -- It has not started: it is taken out of its place and put in anew.
   -- It was admitted to the group that its own text names, if it was.
-  local old = cjson.decode(call('HGET', JOBS, holder))[4]
-  local group = type(old) == 'table' and old.g or nil
+  local old = options_in(call('HGET', JOBS, holder))
+  local group = old and old.g
   local mark = call('HGET', GM, holder)
   local admitted = group and not mark
   if mark and string.sub(mark, 1, 1) == 'H' then call('ZREM', GZ, string.sub(mark, 2)) end
