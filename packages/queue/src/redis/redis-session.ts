@@ -47,6 +47,8 @@ export class RedisSession implements Session {
   readonly #blocking: RedisLink;
   readonly #rows = new Map<string, Rows>();
   readonly #needsAll = new Set<string>();
+  /** Turns that were sent more than once and have no answer: it may give claims of old. */
+  readonly #repeated = new Set<string>();
   #slots: number;
   #renewedAt = -Infinity;
   #announcedAt = -Infinity;
@@ -76,6 +78,7 @@ export class RedisSession implements Session {
       rows.last[row] += 2;
       return await this.#repeat(queue, rows.last[row], request);
     } finally {
+      this.#repeated.delete(`${queue}\n${rows.last[row]}`);
       rows.free.push(row);
     }
   }
@@ -86,6 +89,7 @@ export class RedisSession implements Session {
     let lost: readonly string[] | undefined;
     for (let tries = 0; ; tries += 1) {
       if (this.#closed) throw new QueueError('WORKER_CLOSING', 'The session is closed');
+      if (tries > 0) this.#repeated.add(`${queue}\n${turn}`);
       const leaseMs = this.#leaseDue();
       const sentAt = systemClock.monotonic();
       try {
@@ -220,7 +224,8 @@ export class RedisSession implements Session {
       const { claims, all } = keys.queue(this.partition, queue);
       const found = await claimsOf(this.#link, { claims, worker: this.worker, olderThanMs: leaseMs });
       const held = new Set(this.listener.held().map(({ id }) => id));
-      const orphans = found.filter((id) => !held.has(id));
+      // A turn that is repeated may be about to bring them.
+      const orphans = this.#repeated.size > 0 ? [] : found.filter((id) => !held.has(id)).slice(0, 500);
       if (orphans.length > 0) await this.#leave(queue, all, { ids: orphans, leaves: false });
     }
   }
