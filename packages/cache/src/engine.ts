@@ -88,7 +88,7 @@ export class Engine {
   /** The fresh value of the place from the second tier, kept in the first. `receive` must not throw. */
   fetch(place: Place, receive: (found: Found | undefined) => void): void {
     if (this.second === undefined) receive(undefined);
-    else this.second.read(place, new Fetch(this, this.captures.open(place), receive));
+    else this.second.read(place, new Fetch(this, this.captures.beginRead(place), receive));
   }
 
   /** What the second tier has, fresh or not. */
@@ -250,7 +250,7 @@ class Fetch implements Receiver {
       this.#engine.hit(this.#capture.place.key, 'redis', false);
       this.#engine.adopt(this.#capture, found);
     } else tally.redisMisses += 1;
-    captures.close(this.#capture);
+    captures.endRead();
     this.#answer(fresh ? found : undefined);
   }
 }

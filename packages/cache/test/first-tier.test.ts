@@ -11,6 +11,8 @@ import { make } from './support/caches.ts';
 
 const STRATEGIES: StrategyName[] = ['lru', 'ttl', 'fifo', 'lfu', 'sieve', 's3fifo', 'w-tinylfu'];
 
+const nightly = process.env['XIAOKE_CHAOS'] === 'nightly';
+
 describe.each(STRATEGIES)('with the strategy %s', (strategy) => {
   it('there are never more entries than allowed, and every one that left is counted', async () => {
     const cache = make<number>({ strategy, maxEntries: 100 });
@@ -195,19 +197,41 @@ describe('the ttl', () => {
   });
 });
 
-it('a tag or namespace that was invalidated takes a hundred thousand entries with it in constant time', async () => {
-  const cache = make<number>({ maxEntries: 1_000_000 });
-  const entries = Array.from({ length: 100_000 }, (_, i) => [`k${i}`, i, { tags: ['t'] }] as const);
-  await cache.setMany(entries);
-  await cache.set('untagged', 1);
-  const start = performance.now();
-  await cache.invalidateTags('t');
-  const took = performance.now() - start;
-  expect(cache.peek('k50000')).toBeUndefined();
-  expect(await cache.get('k99999')).toBeUndefined();
-  expect(await cache.get('untagged')).toBe(1);
-  expect(took).toBeLessThan(20);
-});
+it(
+  `a tag or namespace takes all of its ${nightly ? 'million' : 'hundred thousand'} entries with it in constant time`,
+  { timeout: 300_000 },
+  async () => {
+    const size = nightly ? 1_000_000 : 100_000;
+    const cache = make<number>({ maxEntries: 2_000_000 });
+    const inside = cache.namespace<number>('inside');
+    const portion = 10_000;
+    for (let from = 0; from < size; from += portion) {
+      const some = Array.from({ length: portion }, (_, i) => [`k${from + i}`, i, { tags: ['t'] }] as const);
+      await cache.setMany(some);
+      await inside.setMany(some.slice(0, 10).map(([key, value]) => [key, value] as const));
+    }
+    await cache.set('untagged', 1);
+    const sample = Array.from({ length: 100 }, (_, i) => `k${Math.floor((i * size) / 100)}`);
+    expect((await cache.getMany(sample)).size).toBe(100);
+    // The middle of many, since the machine may be busy with something else during any of them.
+    const took = async (invalidate: () => Promise<void>): Promise<number> => {
+      const times: number[] = [];
+      for (let i = 0; i < 21; i += 1) {
+        const start = performance.now();
+        await invalidate();
+        times.push(performance.now() - start);
+      }
+      return times.toSorted((x, y) => x - y)[10] ?? Infinity;
+    };
+    expect(await took(() => cache.invalidateTags('t'))).toBeLessThan(2);
+    expect((await cache.getMany(sample)).size).toBe(0);
+    expect(await cache.get('untagged')).toBe(1);
+    expect(inside.peek('k0')).toBe(0);
+    expect(await took(() => inside.clear())).toBeLessThan(2);
+    expect(inside.peek('k0')).toBeUndefined();
+    expect(await cache.get('untagged')).toBe(1);
+  },
+);
 
 it('a registry that forgets a tag forgets what depends on it too', () => {
   const registry = new CounterRegistry(2);
@@ -261,27 +285,31 @@ it('the heap stays within the bound in bytes, whatever is written', { timeout: 6
   expect(grown).toBeLessThan(limit * 1.3);
 });
 
-it('hundreds of thousands of writes with churn leave the heap as it was', { timeout: 120_000 }, async () => {
-  setFlagsFromString('--expose-gc');
-  const collect = runInNewContext('gc') as () => void;
-  const cache = make<number>({ maxEntries: 1_000, ttl: 50 });
-  const rounds = process.env['XIAOKE_CHAOS'] === 'nightly' ? 100 : 10;
-  const churn = async (): Promise<number> => {
-    for (let i = 0; i < 20_000; i += 1) {
-      const key = `k${i % 3_000}`;
-      await cache.set(key, i, i % 5 === 0 ? { tags: [`t${i % 50}`] } : undefined);
-      if (i % 7 === 0) await cache.delete(key);
-      if (i % 1_000 === 0) await cache.invalidateTags(`t${i % 50}`);
-      if (i % 5_000 === 0) await cache.namespace('n').clear();
-      if (i % 3 === 0) await cache.getOrSet(key, () => i);
-    }
-    collect();
-    return process.memoryUsage().heapUsed;
-  };
-  await churn();
-  const first = await churn();
-  let last = first;
-  for (let i = 0; i < rounds; i += 1) last = await churn();
-  expect(last - first).toBeLessThan(1024 * 1024);
-  expect(cache.stats().loads.running).toBe(0);
-});
+it(
+  'writes with churn, ten million of them every night, leave the heap as it was',
+  { timeout: 1_200_000 },
+  async () => {
+    setFlagsFromString('--expose-gc');
+    const collect = runInNewContext('gc') as () => void;
+    const cache = make<number>({ maxEntries: 1_000, ttl: 50 });
+    const rounds = nightly ? 500 : 10;
+    const churn = async (): Promise<number> => {
+      for (let i = 0; i < 20_000; i += 1) {
+        const key = `k${i % 3_000}`;
+        await cache.set(key, i, i % 5 === 0 ? { tags: [`t${i % 50}`] } : undefined);
+        if (i % 7 === 0) await cache.delete(key);
+        if (i % 1_000 === 0) await cache.invalidateTags(`t${i % 50}`);
+        if (i % 5_000 === 0) await cache.namespace('n').clear();
+        if (i % 3 === 0) await cache.getOrSet(key, () => i);
+      }
+      collect();
+      return process.memoryUsage().heapUsed;
+    };
+    await churn();
+    const first = await churn();
+    let last = first;
+    for (let i = 0; i < rounds; i += 1) last = await churn();
+    expect(last - first).toBeLessThan(1024 * 1024);
+    expect(cache.stats().loads.running).toBe(0);
+  },
+);
