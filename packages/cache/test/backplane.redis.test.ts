@@ -1,10 +1,12 @@
 import { eventually } from '@xiaoke/core/testing';
-import { startRedis, type RedisServer } from '@xiaoke/test-servers';
+import { spawnNode, startRedis, type RedisServer } from '@xiaoke/test-servers';
+import { Redis } from 'ioredis';
 import { expect, it } from 'vitest';
 import type { CacheManager } from '../src/index.ts';
 import { fresh, make } from './support/caches.ts';
 
 const HEARTBEAT = 300;
+const nightly = process.env['XIAOKE_CHAOS'] === 'nightly';
 
 async function two(
   redis: RedisServer,
@@ -46,6 +48,58 @@ it('an invalidation reaches the first tier of another process in a few milliseco
     delays.push(await staleFor(() => b.peek('k'), i));
   }
   expect(delays.toSorted((x, y) => x - y)[25]).toBeLessThan(10);
+});
+
+it('another process no longer reads a deleted value within milliseconds, nearly as soon as a bare message arrives', async () => {
+  await using redis = await startRedis();
+  const namespace = fresh();
+  const code = `
+    import { createCacheManager } from '@xiaoke/cache';
+    import { Redis } from 'ioredis';
+    const [url, namespace] = process.argv.slice(-2);
+    const cache = createCacheManager({ redis: url, namespace, redisTimeout: '5s' });
+    const listener = new Redis(url);
+    await listener.subscribe('bare');
+    await cache.ready({ timeout: '10s' });
+    const now = () => Number(process.hrtime.bigint()) / 1e6;
+    listener.on('message', (_, round) => process.send({ bare: round, at: now() }));
+    process.on('message', async ({ round }) => {
+      do { await cache.get('k'); } while (cache.peek('k') !== round);
+      process.send({ held: round });
+      while (cache.peek('k') === round) await new Promise((resolve) => setTimeout(resolve, 1));
+      process.send({ gone: round, at: now() });
+    });
+    process.send({ ready: true });
+  `;
+  await using reader = spawnNode({ code, from: import.meta.url }, { args: [redis.url, namespace] });
+  await reader.message(({ ready }) => ready === true);
+  const a = make<number>({ redis: redis.url, namespace, redisTimeout: '5s' });
+  expect(await a.ready()).toBe(true);
+  const client = new Redis(redis.url);
+  const now = (): number => Number(process.hrtime.bigint()) / 1e6;
+  const late: number[] = [];
+  const bare: number[] = [];
+  for (let round = 0; round < (nightly ? 1_000 : 200); round += 1) {
+    await a.set('k', round);
+    const held = reader.message((message) => message['held'] === round);
+    reader.send({ round });
+    await held;
+    const gone = reader.message((message) => message['gone'] === round);
+    await a.delete('k');
+    const deleted = now();
+    late.push(Number((await gone)['at']) - deleted);
+    const heard = reader.message((message) => message['bare'] === String(round));
+    await client.publish('bare', String(round));
+    const published = now();
+    bare.push(Number((await heard)['at']) - published);
+  }
+  client.disconnect();
+  const most = nightly ? 0.99 : 0.9;
+  const worst = (values: number[], q: number): number =>
+    values.toSorted((x, y) => x - y)[Math.floor(values.length * q)] ?? Infinity;
+  expect(worst(late, 0.5)).toBeLessThan(5);
+  // A busy machine delays the bare message just as much.
+  expect(worst(late, most)).toBeLessThan(Math.max(5, 3 * worst(bare, most)));
 });
 
 it('a listener that is killed hears of what it missed as soon as it listens again', async () => {
@@ -92,6 +146,24 @@ it('a listener that cannot come back reads no old value later than one heartbeat
   await holds(b, 'k', 'new');
   await a.set('k', 'newer');
   expect(await staleFor(() => b.peek('k'), 'new')).toBeLessThan(HEARTBEAT + 200);
+});
+
+it('a Redis that lost everything is noticed, although it sent as many messages since as before', async () => {
+  await using redis = await startRedis();
+  const { a, b } = await two(redis);
+  await a.set('k', 'old');
+  await holds(b, 'k', 'old');
+  await redis.cli('ACL', 'SETUSER', 'default', '-subscribe', '-psubscribe');
+  await killListeners(redis);
+  await redis.cli('FLUSHALL');
+  await a.set('k', 'new');
+  expect(await staleFor(() => b.peek('k'), 'old')).toBeLessThan(HEARTBEAT + 200);
+  expect(await b.get('k')).not.toBe('old');
+  // Once both have noticed, what one writes the other reads.
+  await eventually(async () => {
+    await b.set('later', 'b');
+    return (await a.get('later')) === 'b';
+  });
 });
 
 it('one message that is lost on the way is noticed by the next one', async () => {

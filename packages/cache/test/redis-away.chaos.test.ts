@@ -104,6 +104,54 @@ it('a dead Redis costs no call more than 100 ms, at any moment, and a load that 
   });
 });
 
+it('a Redis that dies during loads and comes back empty: they return, nothing is unhandled, and nothing old is read', async () => {
+  await using redis = await startRedis();
+  const namespace = fresh();
+  const a = await connected(redis, { namespace, redisTimeout: '1s' });
+  const b = await connected(redis, { namespace, redisTimeout: '1s' });
+  const unhandled: unknown[] = [];
+  const note = (reason: unknown): void => void unhandled.push(reason);
+  process.on('unhandledRejection', note);
+  const kept = Array.from({ length: 20 }, (_, i) => `kept${i}`);
+  await a.setMany(kept.map((key) => [key, 'old', { tags: ['t'] }] as const));
+  await eventually(async () => (await b.getMany(kept)).size === kept.length);
+  const started = deferred();
+  const go = deferred();
+  const loads = Array.from({ length: 20 }, (_, i) =>
+    a.getOrSet(`loading${i}`, async () => {
+      if (i === 19) started.resolve();
+      await go.promise;
+      return `loaded${i}`;
+    }),
+  );
+  await started.promise;
+  await redis.kill();
+  go.resolve();
+  expect(await Promise.all(loads)).toEqual(loads.map((_, i) => `loaded${i}`));
+  await eventually(() => a.stats().redis.state === 'down' && b.stats().redis.state === 'down');
+  // The first tiers serve what they have, and this process what it has changed.
+  expect(a.peek('loading0')).toBe('loaded0');
+  await a.delete('kept0');
+  await a.set('kept1', 'new');
+  expect([await a.get('kept0'), await a.get('kept1'), await a.get('kept2')]).toEqual([
+    undefined,
+    'new',
+    'old',
+  ]);
+  await a.invalidateTags('t');
+  expect(await a.get('kept2')).toBeUndefined();
+  expect(a.stats().redis.pendingInvalidations).toBeGreaterThan(0);
+  await redis.restart();
+  const up = (): boolean => a.stats().redis.state === 'up' && b.stats().redis.state === 'up';
+  await eventually(() => up() && a.stats().redis.pendingInvalidations === 0, { timeout: 10_000 });
+  for (const key of kept.slice(2)) expect(await a.get(key)).toBeUndefined();
+  await eventually(async () => (await b.getMany(kept)).size === 0);
+  expect(await b.getOrSet('kept0', () => 'again')).toBe('again');
+  await eventually(async () => (await a.get('kept0')) === 'again');
+  process.off('unhandledRejection', note);
+  expect(unhandled).toEqual([]);
+});
+
 it('a Redis that was never there costs the first call at most 100 ms', async () => {
   const cache = make<string>({ redis: 'redis://127.0.0.1:1', namespace: fresh() });
   await eventually(() => cache.stats().redis.state !== 'connecting');

@@ -31,7 +31,7 @@ import { EntryRead, Records, type Encoded } from './records.ts';
 import { RedisLease } from './redis-lease.ts';
 import { ServerTime } from './server-time.ts';
 import { SharedCounters } from './shared-counters.ts';
-import { leaseScript, removeScript, setScript } from './scripts.generated.ts';
+import { heartbeatScript, leaseScript, removeScript, setScript } from './scripts.generated.ts';
 
 /** What the tier needs of the cache it belongs to. */
 export interface RedisTierParts {
@@ -45,6 +45,7 @@ export interface RedisTierParts {
 const LEASE = new RedisScript(leaseScript.source);
 const SET = new RedisScript(setScript.source);
 const REMOVE = new RedisScript(removeScript.source);
+const HEARTBEAT = new RedisScript(heartbeatScript.source);
 
 // A write that Redis gets to later than this after its writer gave up must have no effect; see set.lua.
 const WRITE_GRACE = 500;
@@ -284,11 +285,12 @@ export class RedisTier implements SecondTier {
 
   async #heartbeat(): Promise<number> {
     const sentAt = this.#time.exact();
-    const [sequence, time] = await this.#gate.run('heartbeat', (client) =>
-      Promise.all([client.call('GET', this.#keys.sequence), client.call('TIME')]),
+    const reply = await this.#gate.run('heartbeat', (client) =>
+      HEARTBEAT.run(client, [this.#keys.sequence], []),
     );
-    this.#time.set(time, sentAt);
-    return Number(sequence ?? 0);
+    if (!Array.isArray(reply)) return 0;
+    this.#time.set(reply.slice(1), sentAt);
+    return Number(reply[0]);
   }
 
   async #ask(keys: EntryKeys, token: string, known: string): Promise<[number, Buffer]> {

@@ -51,6 +51,25 @@ return version
 `,
 };
 
+export const heartbeatScript: EmbeddedScript = {
+  name: 'heartbeat',
+  sha1: '383c63132f778f04056a92b50124e0149e013ddf',
+  source: `-- Tells the number of the last message, and the time.
+-- KEYS 1 the sequence
+-- ARGV none
+-- returns {number, seconds, microseconds}; a sequence that is missing begins at the server's time, so that a new one is never taken
+-- for one that was lost. The number is 0 when there is no memory for it.
+-- Safe to repeat: the sequence stays.
+local time = redis.call('TIME')
+local number = redis.call('GET', KEYS[1])
+if not number then
+  number = string.format('%.0f', time[1] * 1000000 + time[2])
+  if redis.pcall('SET', KEYS[1], number).err then number = '0' end
+end
+return {number, time[1], time[2]}
+`,
+};
+
 export const leaseScript: EmbeddedScript = {
   name: 'lease',
   sha1: '3f8853fdc1c7017e0af00370f9a02e8307ae2ce2',
@@ -70,14 +89,20 @@ return {3}
 
 export const noteScript: EmbeddedScript = {
   name: 'note',
-  sha1: 'db3bdc088cdeb10f2b93513f5f0a0e08cfa93326',
+  sha1: 'c70b30860035df5052f6b76c8ae133f9fa2a0f74',
   source: `-- Tells all processes what was invalidated, with a number by which they notice a message that they missed.
 -- KEYS 1 the sequence
 -- ARGV 1 the channel, 2 the message
--- returns the number of the message, or 0 when there is no memory to count it
+-- returns the number of the message, or 0 when there is no memory to count it; a sequence that was missing begins at the server's
+-- time, so that a new one is never taken for one that was lost
 -- Safe to repeat: it is told again.
 local number = redis.pcall('INCR', KEYS[1])
 if type(number) == 'table' then number = 0 end
+if number == 1 then
+  local time = redis.call('TIME')
+  number = time[1] * 1000000 + time[2]
+  redis.call('SET', KEYS[1], string.format('%.0f', number))
+end
 redis.call('PUBLISH', ARGV[1], string.format('%.0f', number) .. ':' .. ARGV[2])
 return number
 `,
