@@ -36,9 +36,11 @@ export type WarmSource<V> = Records<V> | (() => Records<V> | Promise<Records<V>>
 export interface WarmOptions {
   /** How many values are written at a time. @default 16 */
   readonly concurrency?: number;
+  /** How many values are begun a second, so that their source is not overrun. @default as many as there come */
+  readonly rate?: number;
   /** Leaves keys alone that have a value. @default false */
   readonly onlyMissing?: boolean;
-  /** Stops early; the report tells what was done. */
+  /** Stops early, as closing the cache does; the report tells what was done. */
   readonly signal?: AbortSignal;
   /** Called after each value that was dealt with. */
   readonly onProgress?: (report: WarmReport) => void;

@@ -148,7 +148,11 @@ export class Cache<V> implements CacheManager<V> {
 
   async warm(source: WarmSource<V>, options?: WarmOptions): Promise<WarmReport> {
     this.#engine.checkOpen();
-    return warm(this, source, this.#engine.options, options);
+    const {
+      options: { clock, logger },
+      ended,
+    } = this.#engine;
+    return warm(this, source, { clock, logger, ended }, options);
   }
 
   cached(template?: KeyTemplate | CachedOptions, options: CachedOptions = {}): Decorator {

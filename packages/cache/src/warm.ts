@@ -1,21 +1,34 @@
-import { InvalidOptionError, type Clock, type Logger } from '@xiaoke/core';
+import { InvalidOptionError, sleep, type Clock, type Logger } from '@xiaoke/core';
 import type { CacheManager, CacheRecord, WarmOptions, WarmReport, WarmSource } from './cache-manager.ts';
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 type Progress = Mutable<WarmReport> & { errors: { key: string; error: unknown }[] };
 
+/** What a warming needs of its cache. */
+export interface WarmParts {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** Fires when the cache is closed. */
+  readonly ended: AbortSignal;
+}
+
 const KEPT_ERRORS = 10;
+// How many milliseconds' worth of records may be written at once after a pause: a timer is not exact.
+const CATCH_UP = 50;
 
 /** Writes everything a source gives, `concurrency` at a time. */
 export async function warm<V>(
   cache: CacheManager<V>,
   source: WarmSource<V>,
-  { clock, logger }: { readonly clock: Clock; readonly logger: Logger },
+  { clock, logger, ended }: WarmParts,
   options: WarmOptions = {},
 ): Promise<WarmReport> {
-  const { concurrency = 16, signal } = options;
+  const { concurrency = 16, rate = Infinity } = options;
   if (!Number.isSafeInteger(concurrency) || concurrency < 1)
     throw new InvalidOptionError('concurrency', 'must be a whole number of at least 1');
+  if (typeof rate !== 'number' || !(rate > 0)) throw new InvalidOptionError('rate', 'must be greater than 0');
+  const signal = options.signal === undefined ? ended : AbortSignal.any([options.signal, ended]);
+  const pace = new Pace(rate, clock, signal);
   const started = clock.monotonic();
   const records = iteratorOf(typeof source === 'function' ? await source() : source);
   const report: Progress = { written: 0, skipped: 0, failed: 0, errors: [], durationMs: 0, complete: false };
@@ -27,7 +40,7 @@ export async function warm<V>(
     }
   };
   const worker = async (): Promise<void> => {
-    while (signal?.aborted !== true) {
+    while (await pace.turn()) {
       const next = await records.next();
       if (next.done === true) {
         report.complete = true;
@@ -45,6 +58,33 @@ export async function warm<V>(
   if (!report.complete) await records.return?.();
   report.durationMs = clock.monotonic() - started;
   return report;
+}
+
+/** Lets work begin so many times a second. */
+class Pace {
+  readonly #clock: Clock;
+  readonly #signal: AbortSignal;
+  /** Milliseconds between two turns. */
+  readonly #distance: number;
+  #next: number;
+
+  constructor(rate: number, clock: Clock, signal: AbortSignal) {
+    this.#distance = 1_000 / rate;
+    this.#clock = clock;
+    this.#signal = signal;
+    this.#next = clock.monotonic();
+  }
+
+  /** Waits for the next turn; false when it was stopped. */
+  async turn(): Promise<boolean> {
+    if (this.#distance > 0) {
+      const now = this.#clock.monotonic();
+      const turn = Math.max(this.#next, now - CATCH_UP);
+      this.#next = turn + this.#distance;
+      if (turn > now) await sleep(turn - now, { clock: this.#clock, signal: this.#signal }).catch(() => {});
+    }
+    return !this.#signal.aborted;
+  }
 }
 
 type AnyIterator<V> = AsyncIterator<CacheRecord<V>> | Iterator<CacheRecord<V>>;

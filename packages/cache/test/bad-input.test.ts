@@ -105,6 +105,8 @@ describe('an option that makes no sense is refused by its name, before anything 
     const many = Array.from({ length: 33 }, (_, i) => `t${i}`);
     await expect(cache.set('k', 1, { tags: many })).rejects.toEqual(invalidOption('tags'));
     await expect(cache.set('k', 1, { tags: ['x'.repeat(300)] })).rejects.toEqual(invalidOption('tags'));
+    for (const rate of [0, -1, Number.NaN, '5' as never])
+      await expect(cache.warm([], { rate })).rejects.toEqual(invalidOption('rate'));
     await expect(cache.invalidateTags('')).rejects.toEqual(invalidOption('tags'));
     await expect(cache.set('k', 1, 5 as never)).rejects.toEqual(invalidOption('options'));
     expect(() => cache.namespace('with space')).toThrow(invalidOption('namespace'));

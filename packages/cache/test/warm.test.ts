@@ -1,7 +1,9 @@
-import { recordingLogger } from '@xiaoke/core/testing';
+import { eventually, FakeClock, recordingLogger } from '@xiaoke/core/testing';
 import { expect, it } from 'vitest';
 import type { CacheRecord, WarmReport } from '../src/index.ts';
 import { fleet, make } from './support/caches.ts';
+
+const nightly = process.env['XIAOKE_CHAOS'] === 'nightly';
 
 function* numbers(count: number): Generator<CacheRecord<number>> {
   for (let i = 0; i < count; i += 1) yield [`k${i}`, i];
@@ -84,6 +86,69 @@ it('it can be stopped, and closes what it reads from', async () => {
   expect(report.written).toBeLessThan(20);
   expect(closed).toBe(true);
 });
+
+it('no more values are begun a second than `rate` says, and waiting for the next ends with the signal', async () => {
+  const clock = new FakeClock();
+  const cache = make<number>({ clock });
+  const stop = new AbortController();
+  const counts: number[] = [];
+  const running = cache.warm(numbers(1_000), { rate: 50, concurrency: 8, signal: stop.signal });
+  for (let second = 0; second < 4; second += 1) {
+    for (let step = 0; step < 50; step += 1) await clock.advance(20);
+    counts.push(cache.stats().memory.entries);
+  }
+  for (const [i, count] of counts.entries()) expect(Math.abs(count - 50 * (i + 1))).toBeLessThanOrEqual(3);
+  stop.abort();
+  const report = await running;
+  expect(report).toMatchObject({ complete: false, written: counts.at(-1), failed: 0 });
+});
+
+it('closing the cache ends it', async () => {
+  const cache = make<number>();
+  const running = cache.warm(numbers(1_000), { rate: 1, concurrency: 4 });
+  await eventually(() => cache.peek('k0') === 0);
+  await cache.close();
+  expect(await running).toMatchObject({ complete: false, failed: 0 });
+});
+
+it(
+  'a process that starts fills its first tier from Redis while it serves, in time',
+  { timeout: 300_000 },
+  async () => {
+    const size = nightly ? 100_000 : 10_000;
+    const [a, b] = await fleet<object>(2, { maxEntries: 200_000, ttl: '1h' });
+    const keys = Array.from({ length: size }, (_, i) => `user:${i}`);
+    for (let from = 0; from < size; from += 5_000)
+      await a.setMany(
+        keys.slice(from, from + 5_000).map((key, i) => [key, { id: from + i, name: key }] as const),
+      );
+    await eventually(async () => (await b.get('user:0')) !== undefined && b.peek('user:0') !== undefined);
+    // How late a request is served that comes in every millisecond; the machine may be busy with something else.
+    const served = async (until: () => boolean): Promise<number> => {
+      const waits: number[] = [];
+      while (!until()) {
+        const start = performance.now();
+        await new Promise((resolve) => setTimeout(resolve, 1));
+        await b.get('user:0');
+        waits.push(performance.now() - start - 1);
+      }
+      return waits.toSorted((x, y) => x - y)[Math.floor(waits.length * (nightly ? 0.99 : 0.5))] ?? Infinity;
+    };
+    const quiet = performance.now() + 1_000;
+    const usual = await served(() => performance.now() > quiet);
+    let warming = true;
+    const during = served(() => !warming);
+    const start = performance.now();
+    for (let from = 0; from < size; from += 100) await b.getMany(keys.slice(from, from + 100));
+    const took = performance.now() - start;
+    warming = false;
+    // By day only that requests are served in between, for whatever else the machine does then.
+    expect(await during).toBeLessThan(Math.max(5, nightly ? 3 * usual : took / 10));
+    expect(keys.filter((key) => b.peek(key) === undefined)).toEqual([]);
+    expect(b.stats().redis.hits).toBeGreaterThanOrEqual(size);
+    expect(took).toBeLessThan(3_000);
+  },
+);
 
 it('progress is told after each record, and a listener that fails is logged', async () => {
   const logger = recordingLogger();
