@@ -9,7 +9,7 @@ it('a Redis that is full and evicts nothing keeps no old value, makes nobody wai
   const namespace = fresh();
   const common = { redis: redis.url, namespace, redisTimeout: '5s' };
   const [a, b] = [make<string>(common), make<string>(common)];
-  expect([await a.ready(), await b.ready()]).toEqual([true, true]);
+  expect([await a.ready({ timeout: '20s' }), await b.ready({ timeout: '20s' })]).toEqual([true, true]);
   await a.set('k', 'old');
   expect(await b.get('k')).toBe('old');
   await redis.cli('CONFIG', 'SET', 'maxmemory-policy', 'noeviction');
@@ -40,7 +40,7 @@ it('a Redis that is full and evicts nothing keeps no old value, makes nobody wai
 
 it(
   'under memory pressure Redis evicts counters and values at random, and nothing invalidated comes back',
-  { timeout: 60_000 },
+  { timeout: 300_000 },
   async () => {
     await using redis = await startRedis();
     await redis.cli('CONFIG', 'SET', 'maxmemory-policy', 'allkeys-random');
@@ -48,14 +48,17 @@ it(
     const namespace = fresh();
     const common = { redis: redis.url, namespace, redisTimeout: '5s', maxEntries: 1 };
     const [a, b] = [make<string>(common), make<string>(common)];
-    expect([await a.ready(), await b.ready()]).toEqual([true, true]);
+    expect([await a.ready({ timeout: '20s' }), await b.ready({ timeout: '20s' })]).toEqual([true, true]);
     const random = seeded(9);
     const version = Array.from({ length: 50 }, () => 0);
     const resurrected: unknown[] = [];
     let seen = 0;
     const filling = 'x'.repeat(2_000);
-    const end = performance.now() + (process.env['XIAOKE_CHAOS'] === 'nightly' ? 60_000 : 4_000);
-    while (performance.now() < end) {
+    const evicted = async (): Promise<number> =>
+      Number((await redis.cli('INFO', 'stats')).match(/evicted_keys:(\d+)/)?.[1]);
+    // By operations and not by time, of which a busy machine makes little.
+    const operations = process.env['XIAOKE_CHAOS'] === 'nightly' ? 100_000 : 5_000;
+    for (let done = 0; done < operations; done += 1) {
       const i = Math.floor(random() * version.length);
       const dice = random();
       if (dice < 0.5) {
@@ -77,7 +80,7 @@ it(
           resurrected.push({ i, found: found.slice(0, 9), now: version[i] });
       }
     }
-    expect(Number((await redis.cli('INFO', 'stats')).match(/evicted_keys:(\d+)/)?.[1])).toBeGreaterThan(100);
+    expect(await evicted()).toBeGreaterThan(100);
     expect(seen).toBeGreaterThan(20);
     expect(resurrected).toEqual([]);
   },

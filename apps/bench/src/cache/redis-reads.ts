@@ -14,8 +14,8 @@ import { compare, median, type Figures } from '../harness.ts';
 import { argument, isolated } from './support/isolated.ts';
 
 const KEYS = 500;
-const WARM_UP = 60_000;
-const READS = 30_000;
+const WARM_UP = 40_000;
+const READS = 10_000;
 const TIMES = 5;
 const IN_FLIGHT = 100;
 
