@@ -97,7 +97,7 @@ export class Publisher {
         new QueueError('QUEUE_UNAVAILABLE', `More than ${maxBuffered} messages wait for RabbitMQ`),
       );
     link.start();
-    this.#timer ??= clock.setInterval(() => this.#look(), LOOK_EVERY).unref();
+    this.#watch();
     return new Promise((resolve, reject) => {
       const now = clock.monotonic();
       const pending: Pending = {
@@ -191,6 +191,7 @@ export class Publisher {
       try {
         await repair(pending.message);
         this.#waiting.push(pending);
+        this.#watch();
         this.#schedule();
       } catch (error) {
         this.#finish(pending, refused(error));
@@ -222,6 +223,11 @@ export class Publisher {
     if (pending.over) return;
     pending.over = true;
     pending.settle(error);
+  }
+
+  #watch(): void {
+    if (this.#closed) return;
+    this.#timer ??= this.#options.clock.setInterval(() => this.#look(), LOOK_EVERY).unref();
   }
 
   #look(): void {

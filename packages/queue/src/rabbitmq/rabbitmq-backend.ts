@@ -29,6 +29,7 @@ import { RabbitMqSession } from './rabbitmq-session.ts';
 /** What was owed longer than this is taken over by whoever notices. */
 const RELAY_AFTER = 10_000;
 const REBUILD_WITHIN = 60_000;
+const SETTLE_AFTER = 5;
 
 /**
  * Tasks in RabbitMQ: quorum queues keep and move the messages, a ledger says what they mean. A message is acknowledged
@@ -60,7 +61,7 @@ export class RabbitMqBackend implements Backend {
       connect,
       background: this.#background,
       missing: (queue, priority) => this.#rebuild(queue, priority),
-      paid: (id, generation) => this.#settle(id, generation),
+      paid: (id, generation) => this.#paidFor(id, generation),
     });
     this.#ledger = openLedger({
       options,
@@ -247,7 +248,8 @@ export class RabbitMqBackend implements Backend {
   async close(timeoutMs: number): Promise<void> {
     const part = timeoutMs / 4;
     await Promise.all([...this.#sessions].map((session) => session.close(part)));
-    await this.#ledger.close(part);
+    await this.#settle(part / 2).catch(() => {});
+    await this.#ledger.close(part / 2);
     await this.#broker.close(part);
   }
 
@@ -325,16 +327,18 @@ export class RabbitMqBackend implements Backend {
     if (reply.tickets.length + reply.graves.length > 0) await this.#broker.deliver(reply, timeoutMs);
   }
 
-  /** Debts of one turn of the event loop are settled together. */
-  #settle(id: string, generation: number): void {
+  /** That it is paid is not waited for, and told together with others: a debt too many costs a message that is dropped. */
+  #paidFor(id: string, generation: number): void {
     this.#paid.push([id, generation]);
     if (this.#paid.length > 1) return;
-    // That it is paid must not be waited for: a debt too many costs a message that is dropped.
-    setImmediate(() => {
-      const messages = this.#paid;
-      this.#paid = [];
-      this.#background.run(() => this.#ledger.run({ op: 'sent', messages }, this.#timeout), 'settle debts');
-    });
+    const settle = (): void => this.#background.run(() => this.#settle(this.#timeout), 'settle debts');
+    this.#options.clock.setTimeout(settle, SETTLE_AFTER).unref();
+  }
+
+  async #settle(timeoutMs: number): Promise<void> {
+    const messages = this.#paid;
+    this.#paid = [];
+    if (messages.length > 0) await this.#ledger.run({ op: 'sent', messages }, timeoutMs);
   }
 
   async #look(): Promise<void> {
