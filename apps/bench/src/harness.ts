@@ -15,7 +15,10 @@ export interface Bar {
   readonly figure: string;
   /** Whose figure. @default 'xiaoke' */
   readonly of?: string;
-  /** Compared with whom; `best peer` is the best of all others. Without it, the bar is about the figure itself. */
+  /**
+   * Compared with whom; `best peer` is the best of all others but our own variants and what is `bare`, a driver that does less than
+   * any peer. Without it, the bar is about the figure itself.
+   */
   readonly versus?: string;
   readonly atLeast?: number;
   readonly atMost?: number;
@@ -136,7 +139,7 @@ function opponent(
   lowerIsBetter: readonly string[],
 ): number {
   if (bar.versus !== 'best peer') return medians[bar.versus ?? '']?.[bar.figure] ?? Number.NaN;
-  const peers = Object.entries(medians).filter(([name]) => name !== of && !name.startsWith('xiaoke'));
+  const peers = Object.entries(medians).filter(([name]) => name !== of && !/^(xiaoke|bare )/.test(name));
   const figures = peers.flatMap(([, figuresOf]) => figuresOf[bar.figure] ?? []);
   return lowerIsBetter.includes(bar.figure) ? Math.min(...figures) : Math.max(...figures);
 }

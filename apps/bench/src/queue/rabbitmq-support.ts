@@ -1,4 +1,5 @@
 import { connect } from 'amqp-connection-manager';
+import amqplib from 'amqplib';
 import { Connection } from 'rabbitmq-client';
 import { createQueueManager, type QueueManagerOptions } from '@xiaoke/queue';
 import { PAYLOAD } from './support/contenders.ts';
@@ -42,6 +43,11 @@ function xiaoke(options: (servers: Servers) => QueueManagerOptions): MakeRabbitC
   };
 }
 
+/** What xiaoke holds of one priority, and so what every candidate may hold: the slots, and 3/10 of four messages for each. */
+function prefetchOf(slots: number): number {
+  return slots + Math.ceil((slots * 4 * 3) / 10);
+}
+
 const QUORUM = { durable: true, arguments: { 'x-queue-type': 'quorum' } } as const;
 
 const rabbitmqClient: MakeRabbitContender = async ({ amqp }, queue) => {
@@ -52,8 +58,7 @@ const rabbitmqClient: MakeRabbitContender = async ({ amqp }, queue) => {
   return {
     add: () => publisher.send({ routingKey: queue, durable: true, mandatory: true }, PAYLOAD),
     work: (slots, done) => {
-      // Its documentation advises twice the concurrency.
-      const qos = { prefetchCount: 2 * slots };
+      const qos = { prefetchCount: prefetchOf(slots) };
       consumer = connection.createConsumer(
         { queue, queueOptions: { passive: true }, concurrency: slots, qos },
         async () => done(),
@@ -86,7 +91,8 @@ const amqpConnectionManager: MakeRabbitContender = async ({ amqp }, queue) => {
           channel.ack(message);
           done();
         },
-        { prefetch: slots },
+        // Its handler is over before the next message is read, so more than the slots never run.
+        { prefetch: prefetchOf(slots) },
       );
     },
     close: async () => {
@@ -96,11 +102,39 @@ const amqpConnectionManager: MakeRabbitContender = async ({ amqp }, queue) => {
   };
 };
 
-/** All candidates; the bars are about the first, those named after it stand beside it. */
+/** amqplib alone, which xiaoke and amqp-connection-manager stand on: what no code on top of it can go below. */
+const bareAmqplib: MakeRabbitContender = async ({ amqp }, queue) => {
+  const connection = await amqplib.connect(amqp);
+  const channel = await connection.createConfirmChannel();
+  await channel.assertQueue(queue, QUORUM);
+  const publish = (content: Buffer, confirmed: (error: unknown) => void): boolean =>
+    channel.sendToQueue(queue, content, { persistent: true, mandatory: true }, confirmed);
+  return {
+    add: () =>
+      new Promise<void>((resolve, reject) => {
+        publish(Buffer.from(JSON.stringify(PAYLOAD)), (error) =>
+          error instanceof Error ? reject(error) : resolve(),
+        );
+      }),
+    work: async (slots, done) => {
+      await channel.prefetch(prefetchOf(slots));
+      await channel.consume(queue, (message) => {
+        if (message === null) return;
+        JSON.parse(message.content.toString());
+        channel.ack(message);
+        done();
+      });
+    },
+    close: () => connection.close(),
+  };
+};
+
+/** All candidates; the bars are about the first, those named after it and the bare one stand beside it. */
 export const rabbitContenders: Readonly<Record<string, MakeRabbitContender>> = {
   xiaoke: xiaoke(() => ({ rabbitmqOptions: { statusStore: 'memory' } })),
   'xiaoke-redis': xiaoke(({ redis }) => ({ redis })),
   'xiaoke-stream': xiaoke(() => ({})),
   'rabbitmq-client': rabbitmqClient,
   'amqp-connection-manager': amqpConnectionManager,
+  'bare amqplib': bareAmqplib,
 };
