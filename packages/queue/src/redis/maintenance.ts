@@ -21,6 +21,8 @@ export interface MaintenanceOptions {
 const STEP = 500;
 const STEPS_AT_ONCE = 4_000;
 const FULL_SCAN_EVERY = 12;
+// What tasks leave behind beside their records is little, and is looked through less often.
+const SWEEP_EVERY = 5;
 
 interface Told {
   readonly parent: string;
@@ -33,6 +35,7 @@ export class Maintenance {
   readonly #options: MaintenanceOptions;
   readonly #cursors = new Map<string, string[]>();
   #rounds = 0;
+  #tidied = 0;
 
   constructor(options: MaintenanceOptions) {
     this.#options = options;
@@ -61,10 +64,11 @@ export class Maintenance {
       const names = (await this.#options.ask((link) => link.call('SMEMBERS', queues))) as string[];
       for (const queue of names) {
         await this.#drop(partition, queue, names);
-        await this.#sweep(partition, queue);
+        if (this.#tidied % SWEEP_EVERY === 0) await this.#sweep(partition, queue);
       }
       await this.relay(partition);
     }
+    this.#tidied += 1;
   }
 
   /** Tells parents what their children left for them. What another process told meanwhile counts once. */
