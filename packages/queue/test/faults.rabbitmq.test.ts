@@ -101,6 +101,22 @@ describe('a connection that is dead without a word', () => {
   }, 60_000);
 });
 
+describe('a start', () => {
+  it('during which connections are lost takes longer, and meets no error of the driver', async () => {
+    await using proxy = await chaosProxy({ target: broker });
+    for (let at = 0; at < 120; at += 8) {
+      const made = make({
+        rabbitmq: withPassword(proxy.url('amqp')),
+        rabbitmqOptions: { waitForBroker: '30s', statusStore: 'memory' },
+      });
+      const fault = setTimeout(() => proxy.resetAll(), at);
+      await expect(made).resolves.toBeDefined();
+      clearTimeout(fault);
+      await open.pop()?.close({ timeout: 500 });
+    }
+  }, 60_000);
+});
+
 describe('several brokers', () => {
   it('take over for each other while the queue runs', async () => {
     await using one = await chaosProxy({ target: broker });

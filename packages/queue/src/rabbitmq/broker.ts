@@ -98,13 +98,18 @@ export class Broker {
     const queues = new Set<string>();
     for (const { queue } of tickets) queues.add(queue);
     for (const { queue } of graves) queues.add(queue);
-    for (const queue of queues) await this.#ensure(() => this.topology.ensureQueue(queue), timeoutMs);
+    for (const queue of queues) await this.ensureQueue(queue, timeoutMs);
     // What is due first also lies first where it arrives, should all of it be due by then.
     const sent = [...tickets]
       .sort((a, b) => a.dueAt - b.dueAt)
       .map((ticket) => this.#send(ticket, timeoutMs));
     for (const grave of graves) sent.push(this.publisher.publish(graveOf(grave, this.names), timeoutMs));
     await Promise.all(sent);
+  }
+
+  /** Declares a queue, through outages. @throws QueueError `QUEUE_UNAVAILABLE` */
+  ensureQueue(queue: string, timeoutMs: number): Promise<void> {
+    return this.#ensure(() => this.topology.ensureQueue(queue), timeoutMs);
   }
 
   /** Makes the way of delayed messages to a list that was made again. */

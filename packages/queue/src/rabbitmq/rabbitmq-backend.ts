@@ -109,8 +109,9 @@ export class RabbitMqBackend implements Backend {
     const start = systemClock.monotonic();
     await this.#broker.open(waitForBrokerMs);
     const left = waitForBrokerMs - (systemClock.monotonic() - start);
-    await this.#ledger.open(Math.max(this.#timeout, left));
-    for (const queue of this.#options.queues) await this.#broker.topology.ensureQueue(queue);
+    const patience = Math.max(this.#timeout, left);
+    await this.#ledger.open(patience);
+    for (const queue of this.#options.queues) await this.#broker.ensureQueue(queue, patience);
   }
 
   async enqueue(tasks: readonly NewTask[]): Promise<readonly EnqueueReply[]> {
