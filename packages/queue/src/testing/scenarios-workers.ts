@@ -37,6 +37,32 @@ export const workerScenarios: readonly ConformanceScenario[] = [
     },
   },
   {
+    name: 'a pool that is closed before its tasks have ended gives back its own, and leaves those of another pool alone',
+    async run({ manager }) {
+      const queue = await manager();
+      let finish = (): void => {};
+      const gate = new Promise<void>((resolve) => (finish = resolve));
+      const runs: number[] = [];
+      queue.registerTaskHandler('stays', async (n: number) => {
+        runs.push(n);
+        await gate;
+        return n;
+      });
+      const first = await queue.startWorkers({ count: 1, queues: ['default'] });
+      await queue.startWorkers({ count: 1, queues: ['other'] });
+      const given = await queue.enqueueTask('stays', 1);
+      const kept = await queue.enqueueTask('stays', 2, { queue: 'other' });
+      await eventually(async () =>
+        same([await given.status(), await kept.status()], ['active', 'active'], 'both run'),
+      );
+      await first.close({ timeoutMs: 200 });
+      same([await given.status(), await kept.status()], ['waiting', 'active'], 'after the close');
+      finish();
+      same(await kept.result({ timeout: 5_000 }), 2, 'the other');
+      same(runs.toSorted(), [1, 2], 'runs');
+    },
+  },
+  {
     name: 'workers that are started and closed again and again, while tasks come without a pause, leave none undone and none running',
     async run({ manager }) {
       const queue = await manager();

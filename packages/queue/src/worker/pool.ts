@@ -198,7 +198,7 @@ export class Pool implements WorkerPool {
           task.stop('closing', new QueueError('WORKER_CLOSING', 'The worker pool is closing'));
       }
       await this.#emptied(Math.min(50, Math.max(0, deadline - clock.monotonic()) / 4));
-      runner.abandon();
+      for (const lane of this.#lanes()) runner.abandon([...lane.tasks.values()]);
       await this.#emptied(Math.max(0, deadline - clock.monotonic()) / 2);
     }
     for (const lane of this.#lanes()) lane.close();

@@ -90,10 +90,10 @@ export class Runner {
     else void this.#validated(task, handler, execution, schema);
   }
 
-  /** Ends what still runs, without waiting for it. */
-  abandon(): void {
+  /** Ends what still runs of `tasks`, without waiting for it. */
+  abandon(tasks: Iterable<ActiveTask>): void {
     this.#batches.flush();
-    for (const execution of this.#executions.values()) execution.abandon();
+    for (const task of tasks) this.#executions.get(task)?.abandon();
   }
 
   /** Starts batches that still wait for company. */
