@@ -33,7 +33,7 @@ interface Rows {
   readonly free: (0 | 1)[];
 }
 
-const BLOCK_SILENCE = 8_000;
+const BLOCK_SILENCE = 13_000;
 
 /** A worker pool's place at one partition: an identity with a lease, a connection for turns, and one that waits. */
 export class RedisSession implements Session {

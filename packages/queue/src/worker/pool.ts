@@ -38,7 +38,7 @@ export interface PoolOptions {
 }
 
 // A wake-up that got lost costs this much at most.
-const LONGEST_WAIT = 5_000;
+const LONGEST_WAIT = 10_000;
 
 interface Place {
   readonly session: Session;
