@@ -9,7 +9,7 @@ import {
   type HealthIndicator,
 } from '@xiaoke/core';
 import { declaredTasks, metaOf, registerFunction, registerTarget } from './async-task.ts';
-import type { Backend, NewTask } from './backend.ts';
+import type { Backend, EnqueueReply, NewTask } from './backend.ts';
 import { BackendDeadLetters } from './dead-letters.ts';
 import { QueueError } from './errors.ts';
 import type { QueueEvents } from './events.ts';
@@ -158,9 +158,8 @@ export class Manager extends IsolatedEmitter<QueueEvents> implements QueueManage
     const task = this.#producer.hasSchema(name)
       ? await this.#producer.prepare(item)
       : this.#producer.prepareNow(item);
-    const [handle] = await this.#send([task], [item]);
-    if (handle === undefined) throw new QueueError('QUEUE_UNAVAILABLE', 'The backend gave no answer');
-    return handle;
+    const [reply] = await this.#call('enqueue', () => this.#backend.enqueue([task]));
+    return this.#enqueued(task, name, reply);
   }
 
   async checkTask(name: string, payload: unknown, options?: TaskOptions): Promise<{ readonly id: string }> {
@@ -173,8 +172,12 @@ export class Manager extends IsolatedEmitter<QueueEvents> implements QueueManage
     this.#assertOpen();
     if (!Array.isArray(items)) throw new InvalidOptionError('items', 'must be an array');
     const tasks: NewTask[] = [];
-    for (const item of items as readonly EnqueueItem[]) tasks.push(await this.#producer.prepare(item));
-    return await this.#send(tasks, items);
+    for (const item of items as readonly EnqueueItem[]) {
+      const needsSchema = this.#producer.hasSchema(item.name);
+      tasks.push(needsSchema ? await this.#producer.prepare(item) : this.#producer.prepareNow(item));
+    }
+    const replies = await this.#call('enqueue', () => this.#backend.enqueue(tasks));
+    return tasks.map((task, index) => this.#enqueued(task, items[index]?.name ?? '', replies[index]));
   }
 
   async enqueueFlow(flow: FlowNode): Promise<FlowTask> {
@@ -338,18 +341,13 @@ export class Manager extends IsolatedEmitter<QueueEvents> implements QueueManage
     await this.#backend.close(Math.max(10, Math.min(1_000, deadline - clock.monotonic())));
   }
 
-  async #send(tasks: readonly NewTask[], items: readonly EnqueueItem[]): Promise<TaskHandle<never>[]> {
-    const replies = await this.#call('enqueue', () => this.#backend.enqueue(tasks));
-    return replies.map(({ id, duplicate }, index) => {
-      const task = tasks[index];
-      const name = items[index]?.name ?? '';
-      if (task !== undefined) {
-        this.#metrics.enqueued(task.queue, name, task.priority, duplicate);
-        if (!duplicate && this.listenerCount('enqueued') > 0)
-          this.emit('enqueued', { id, name, queue: task.queue });
-      }
-      return this.#handle(id, duplicate);
-    });
+  #enqueued(task: NewTask, name: string, reply: EnqueueReply | undefined): TaskHandle<never> {
+    if (reply === undefined) throw new QueueError('QUEUE_UNAVAILABLE', 'The backend gave no answer');
+    const { id, duplicate } = reply;
+    this.#metrics.enqueued(task.queue, name, task.priority, duplicate);
+    if (!duplicate && this.listenerCount('enqueued') > 0)
+      this.emit('enqueued', { id, name, queue: task.queue });
+    return this.#handle(id, duplicate);
   }
 
   #handle(id: string, duplicate: boolean): TaskHandle<never> {
