@@ -197,7 +197,8 @@ describe('with every announcement lost', () => {
     await worker.startWorkers(1);
     await other.schedules.upsert('s', { every: '200ms' }, 'tick', 1);
     await other.close({ timeout: 500 });
-    await eventually(() => expect(worker.stats().completed).toBeGreaterThan(1), { timeout: 15_000 });
+    // It is looked for every 15 s.
+    await eventually(() => expect(worker.stats().completed).toBeGreaterThan(1), { timeout: 20_000 });
     await silence.stop();
   });
 });

@@ -10,6 +10,7 @@ import { resolveQueueOptions } from '../../src/options.ts';
 import { BackoffFunctions, Producer } from '../../src/producer.ts';
 import { RedisBackend } from '../../src/redis/redis-backend.ts';
 import { scripts } from '../../src/redis/scripts.ts';
+import type { RawReply } from '../../src/redis/turn-reply.ts';
 import { noTracing } from '../../src/tracing.ts';
 import { QueueModel, type ModelOutcome } from './queue-model.ts';
 
@@ -264,18 +265,19 @@ let repetitions = 0;
  * repeated to learn its outcome, and the first to what is counted.
  */
 function sentTwice(connection: RedisConnection): RedisConnection {
-  const repeatable: ReadonlySet<string> = new Set(
-    [scripts.turn, scripts.add].flatMap(({ sha, source }) => [sha, source]),
-  );
+  const named = (...ones: readonly { sha: string; source: string }[]): ReadonlySet<string> =>
+    new Set(ones.flatMap(({ sha, source }) => [sha, source]));
+  const turns = named(scripts.turn, scripts.turnPlain);
+  const repeatable = named(scripts.turn, scripts.turnPlain, scripts.add);
   const twice = async (script: string, send: () => Promise<unknown>): Promise<unknown> => {
     repetitions += 1;
     const first = await send();
     const second = await send();
     if (!repeatable.has(script)) return first;
+    if (!turns.has(script)) return second;
     // Which settlements were refused is told once.
-    if (script === scripts.turn.sha || script === scripts.turn.source)
-      return (second as unknown[]).map((part, index) => (index === 1 ? (first as unknown[])[1] : part));
-    return second;
+    const [said, ids = '', blobs = '', , ...more] = second as RawReply;
+    return [said, ids, blobs, (first as RawReply)[3] ?? [], ...more];
   };
   const wrap = (client: RedisLike): RedisLike =>
     new Proxy(client, {
