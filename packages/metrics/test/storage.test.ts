@@ -90,7 +90,7 @@ describe.each(Object.entries(BACKENDS))('the %s storage', (_name, make) => {
 describe('files', () => {
   test(
     'a process killed while it flushes, fifty times, loses no acknowledged chunk',
-    { timeout: 120_000 },
+    { timeout: 240_000 },
     async () => {
       const path = directory();
       const acknowledged = new Set<number>();
