@@ -15,10 +15,12 @@ export interface PackageTestOptions {
    * never lowered.
    */
   readonly lines?: number;
+  /** Test files that run at once; Vitest's own default is one on two cores. For a package whose tests mostly wait for servers. */
+  readonly workers?: number;
 }
 
 /** The Vitest configuration every workspace package shares. */
-export function packageTests(name: string, { lines = 95 }: PackageTestOptions = {}): ViteUserConfig {
+export function packageTests(name: string, { lines = 95, workers }: PackageTestOptions = {}): ViteUserConfig {
   return defineConfig({
     resolve: { conditions },
     ssr: { resolve: { conditions } },
@@ -28,6 +30,7 @@ export function packageTests(name: string, { lines = 95 }: PackageTestOptions = 
       typecheck: { enabled: false },
       testTimeout: 30_000,
       hookTimeout: 120_000,
+      ...(workers !== undefined && { maxWorkers: workers }),
       ...(results && { reporters: ['default', 'json'], outputFile: { json: `${results}/vitest.json` } }),
       coverage: {
         provider: 'v8',

@@ -1,3 +1,3 @@
 import { packageTests } from '../../vitest.shared.ts';
 
-export default packageTests('queue', { lines: 94 });
+export default packageTests('queue', { workers: 2 });
