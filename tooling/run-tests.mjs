@@ -2,12 +2,13 @@
 // Each run writes its reports to a folder of its own, so that two runs in one checkout do not disturb each other.
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, readdirSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import process, { argv, cwd, env, execPath, exit, pid } from 'node:process';
 import { pathToFileURL } from 'node:url';
 
 /** @typedef {{ passed: number; failed: number; skipped: number }} Counts */
-/** @typedef {{ status: string; assertionResults: unknown[] }} FileReport */
+/** @typedef {{ status: string; fullName: string; failureMessages: string[] }} TestReport */
+/** @typedef {{ status: string; name: string; message: string; assertionResults: TestReport[] }} FileReport */
 /** @typedef {{ numPassedTests: number; numFailedTests: number; numPendingTests: number; numTodoTests: number; testResults: FileReport[] }} Report */
 
 /** Where, inside a package, the run `id` leaves its reports; vitest.shared.ts says the same. @param {string} id */
@@ -57,16 +58,44 @@ export function sumReports(root, folders, id) {
 
 /** @param {Report} report @returns {Counts} */
 function countReport(report) {
-  // A file that dies before its first test has no failed test, only a failed file.
-  const broken = report.testResults.filter(
-    (file) => file.status === 'failed' && file.assertionResults.length === 0,
-  );
+  const broken = report.testResults.filter(isBroken);
   return {
     passed: report.numPassedTests,
     failed: report.numFailedTests + broken.length,
     skipped: report.numPendingTests + report.numTodoTests,
   };
 }
+
+/**
+ * What failed in one run, a test an entry: its file, its name and how the error begins. The end of a long log is what
+ * people read first.
+ *
+ * @param {string} root
+ * @param {string[]} folders
+ * @param {string} id
+ * @returns {string[]}
+ */
+export function listFailures(root, folders, id) {
+  return folders.flatMap((folder) => {
+    const path = join(root, folder, resultsFolder(id), 'vitest.json');
+    if (!existsSync(path)) return [];
+    const { testResults } = /** @type {Report} */ (JSON.parse(readFileSync(path, 'utf8')));
+    return testResults.flatMap((file) => {
+      const where = relative(root, file.name);
+      if (isBroken(file)) return [`${where}\n    ${beginning(file.message)}`];
+      const failed = file.assertionResults.filter((test) => test.status === 'failed');
+      return failed.map(
+        (test) => `${where} > ${test.fullName}\n    ${beginning(test.failureMessages[0] ?? '')}`,
+      );
+    });
+  });
+}
+
+/** @param {string} message */
+const beginning = (message) => message.split('\n').slice(0, 3).join('\n    ').slice(0, 600);
+
+/** A file that dies before its first test has no failed test, only a failed file. @param {FileReport} file */
+const isBroken = (file) => file.status === 'failed' && file.assertionResults.length === 0;
 
 /** Installs the server binaries the tests start, or says what to install. @param {string} root */
 export function ensureServers(root) {
@@ -100,6 +129,7 @@ function main(root, turboArguments) {
 
   const folders = testedPackages(root);
   const { passed, failed, skipped, problems } = sumReports(root, folders, id);
+  for (const failure of listFailures(root, folders, id)) console.error(`failed: ${failure}`);
   for (const folder of folders)
     rmSync(join(root, folder, resultsFolder(id)), { recursive: true, force: true });
   // With a filter, the packages left out are left out on purpose.

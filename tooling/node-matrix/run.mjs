@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import process, { argv, env } from 'node:process';
-import { ensureServers, resultsFolder, sumReports, testedPackages } from '../run-tests.mjs';
+import { ensureServers, listFailures, resultsFolder, sumReports, testedPackages } from '../run-tests.mjs';
 
 /** Packages that are tested at the same time: they wait more than they compute. */
 const AT_ONCE = 2;
@@ -64,6 +64,7 @@ for (const major of majors) {
   };
   await Promise.all(Array.from({ length: AT_ONCE }, lane));
   const { passed, failed, skipped, problems } = sumReports(root, packages, id);
+  for (const failure of listFailures(root, packages, id)) console.error(`failed: ${failure}`);
   for (const folder of packages)
     rmSync(join(root, folder, resultsFolder(id)), { recursive: true, force: true });
   for (const problem of problems) console.error(problem);

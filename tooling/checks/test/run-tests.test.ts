@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { resultsFolder, sumReports, testedPackages } from '../../run-tests.mjs';
+import { listFailures, resultsFolder, sumReports, testedPackages } from '../../run-tests.mjs';
 
 let root: string;
 beforeEach(() => {
@@ -43,6 +43,35 @@ test('a file that breaks before its first test counts as a failure', () => {
   addReport('packages/a', '1', { numPassedTests: 1, testResults });
 
   expect(sumReports(root, ['packages/a'], '1')).toMatchObject({ passed: 1, failed: 1 });
+});
+
+test('every failed test is listed with its file and how its error begins', () => {
+  const testResults = [
+    {
+      status: 'failed',
+      name: join(root, 'packages/a/test/one.test.ts'),
+      assertionResults: [
+        { status: 'passed', fullName: 'works', failureMessages: [] },
+        {
+          status: 'failed',
+          fullName: 'a lock is free again',
+          failureMessages: ['expected 1 to be 2\n  at x\n  at y\n  at z'],
+        },
+      ],
+    },
+    {
+      status: 'failed',
+      name: join(root, 'packages/a/test/two.test.ts'),
+      message: 'Cannot find module',
+      assertionResults: [],
+    },
+  ];
+  addReport('packages/a', '1', { testResults });
+
+  expect(listFailures(root, ['packages/a', 'packages/b'], '1')).toEqual([
+    'packages/a/test/one.test.ts > a lock is free again\n    expected 1 to be 2\n      at x\n      at y',
+    'packages/a/test/two.test.ts\n    Cannot find module',
+  ]);
 });
 
 test('a package that ran no test, or left no report, is named', () => {
