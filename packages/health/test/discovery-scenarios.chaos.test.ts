@@ -159,6 +159,16 @@ async function node(): Promise<{
   };
 }
 
+interface Load {
+  readonly errors: number;
+  share(url: string): number;
+  /** The median in ms. */
+  took(url: string): number;
+}
+
+const median = (values: readonly number[]): number =>
+  values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? NaN;
+
 test('scenario 17: of real servers, one that fails fast causes few errors, one ten times slower gets little, a mended one its share', async () => {
   const nodes = await Promise.all([node(), node(), node(), node()]);
   const [first, , slow, broken] = nodes;
@@ -175,19 +185,22 @@ test('scenario 17: of real servers, one that fails fast causes few errors, one t
       }
     }),
   );
-  await slow.set({ delay: 10 * (took.toSorted((a, b) => a - b)[Math.floor(took.length / 2)] ?? 0) });
+  await slow.set({ delay: 10 * median(took) });
   await broken.set({ broken: true });
   const balancer = balance(nodes.map(({ url }) => url));
-  const load = async (calls: number): Promise<{ errors: number; share: (url: string) => number }> => {
-    const counts = new Map<string, number>();
+  const load = async (calls: number): Promise<Load> => {
+    const durations = new Map<string, number[]>();
     let [left, errors] = [calls, 0];
     await Promise.all(
       Array.from({ length: CLIENTS }, async () => {
         for (; left > 0; left -= 1) {
           const attempt = balancer.call(
             async ({ url }) => {
-              counts.set(url, (counts.get(url) ?? 0) + 1);
-              return await get(url);
+              const start = performance.now();
+              const answer = await get(url).finally(() => {
+                durations.set(url, [...(durations.get(url) ?? []), performance.now() - start]);
+              });
+              return answer;
             },
             { retries: 0 },
           );
@@ -195,14 +208,20 @@ test('scenario 17: of real servers, one that fails fast causes few errors, one t
         }
       }),
     );
-    const total = [...counts.values()].reduce((sum, count) => sum + count, 0);
-    return { errors, share: (url) => (counts.get(url) ?? 0) / total };
+    const total = [...durations.values()].reduce((sum, { length }) => sum + length, 0);
+    return {
+      errors,
+      share: (url) => (durations.get(url)?.length ?? 0) / total,
+      took: (url) => median(durations.get(url) ?? []),
+    };
   };
   const early = await load(300);
   const settled = await load(1_200);
   // Five errors leave it out, with what was under way then, and one probe every few seconds.
   expect(early.errors + settled.errors).toBeLessThan(0.01 * 1_500);
-  expect(settled.share(slow.url)).toBeLessThan(0.02);
+  // Two percent at ten times slower; a machine that has become busier since may have made the others slower too.
+  const slower = settled.took(slow.url) / settled.took(first.url);
+  expect(settled.share(slow.url)).toBeLessThan(0.02 * Math.max(1, 10 / slower));
   await broken.set({ broken: false });
   const mended = performance.now();
   for (;;) {

@@ -41,6 +41,15 @@ test.each(SEEDS)('a node that is ten times slower leaves the 99th percentile as 
   expect(shares[3]).toBeLessThan(0.02);
 });
 
+test.each(SEEDS)(
+  'two slow nodes of four, which are often drawn together, get little all the same (seed %i)',
+  (seed) => {
+    const { p99Ms, shares } = simulate([well, well, slow, slow], seed);
+    expect((shares[2] ?? 1) + (shares[3] ?? 1)).toBeLessThan(0.02);
+    expect(p99Ms / simulate([well, well], seed).p99Ms).toBeLessThan(1.05);
+  },
+);
+
 test.each(SEEDS)('a node that recovers is back at a fifth of the traffic within 3 s (seed %i)', (seed) => {
   for (const before of [failsFast, slow])
     expect(simulate([well, well, well, recovers(before)], seed).comebackMs).toBeLessThan(3_000);

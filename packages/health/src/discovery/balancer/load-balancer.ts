@@ -76,7 +76,7 @@ class LoadBalancer extends IsolatedEmitter<BalancerEvents> implements Balancer {
     super({ logger: options.logger });
     const { tauMs, errorPenaltyMs, outlier, random, clock } = options;
     this.#options = options;
-    this.#climate = { tauMs, errorPenaltyMs, picks: 0, doubtMs: 0, typicalMs: 0 };
+    this.#climate = { tauMs, errorPenaltyMs, picks: 0, inflight: 0, doubtMs: 0, typicalMs: 0 };
     this.#pool = new Pool(options, { random, climate: this.#climate });
     this.#detector = outlier && new OutlierDetector(outlier, random);
     this.#budget = new RetryBudget(options.retryBudget, clock);
@@ -97,6 +97,7 @@ class LoadBalancer extends IsolatedEmitter<BalancerEvents> implements Balancer {
       throw new DiscoveryError('NO_INSTANCE', 'There is no instance to choose from');
     }
     this.#climate.picks += 1;
+    this.#climate.inflight += 1;
     target.begin(now);
     this.#stalls.enter(now);
     return new HeldLease(this, target, now);
@@ -164,6 +165,7 @@ class LoadBalancer extends IsolatedEmitter<BalancerEvents> implements Balancer {
   /** A call ended. */
   finish(target: Target, start: number, outcome: CallOutcome): void {
     const now = this.#options.clock.monotonic();
+    this.#climate.inflight -= 1;
     target.end(start);
     this.#climate.doubtMs = this.#stalls.doubt(now);
     this.#stalls.leave();

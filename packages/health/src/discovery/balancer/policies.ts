@@ -1,7 +1,7 @@
 import type { Random } from '@xiaoke/core';
 import { HashRing } from './hash-ring.ts';
 import type { BalancerPolicy } from './options.ts';
-import type { Climate, Target } from './target.ts';
+import { usualScore, type Climate, type Target } from './target.ts';
 import { WeightedChoice } from './weighted-choice.ts';
 
 /** What a choice is made under. */
@@ -17,6 +17,19 @@ export interface Chooser {
 
 type Worse = (target: Target, now: number) => number;
 
+/** Two drawn at random may both be bad: so many more are drawn, one by one, until one is not. */
+const MORE_DRAWS = 4;
+/** Beyond this another draw is better than a bad instance, and worth the small error in the shares. */
+const CLEARLY = 2;
+
+/** What chooses by comparing. */
+interface Comparison {
+  /** Lower is better. */
+  readonly worse: Worse;
+  /** What is still no reason to draw another: twice the score of an instance that is like most. */
+  readonly bearable: (count: number) => number;
+}
+
 /** Makes the chooser of a policy; `targets` is not empty. */
 export function makeChooser(
   policy: BalancerPolicy,
@@ -27,42 +40,56 @@ export function makeChooser(
   if (policy === 'round-robin') return new InTurn(targets);
   if (policy === 'random') return new AtRandom(targets, random);
   if (policy === 'consistent-hash') return new ByKey(targets, random);
-  const worse: Worse =
+  const comparison: Comparison =
     policy === 'least-request'
-      ? ({ inflight, weight, handicap }) => (1 + inflight / weight) * handicap
-      : (target, now) => target.score(now, climate);
+      ? {
+          worse: ({ inflight, weight, handicap }) => (1 + inflight / weight) * handicap,
+          bearable: (count) => CLEARLY * (1 + climate.inflight / count),
+        }
+      : {
+          worse: (target, now) => target.score(now, climate),
+          bearable: (count) => CLEARLY * usualScore(climate, count),
+        };
   const even = targets.every(({ weight }) => Math.abs(weight - 1) < 1e-9);
-  return even ? new BetterOfTwo(targets, worse, random) : new BetterOfTwoByWeight(targets, worse, random);
+  return even
+    ? new BetterOfTwo(targets, comparison, random)
+    : new BetterOfTwoByWeight(targets, comparison, random);
 }
 
-/** The better of two different ones (Mitzenmacher, 2001): nearly as good as the best of all, without the herd. */
+/**
+ * The better of two different ones (Mitzenmacher, 2001): nearly as good as the best of all, without the herd. Two bad ones of
+ * a few would meet often, and one of them be taken; then it is drawn on.
+ */
 class BetterOfTwo implements Chooser {
   readonly #targets: readonly Target[];
-  readonly #worse: Worse;
+  readonly #comparison: Comparison;
   readonly #random: Random;
 
-  constructor(targets: readonly Target[], worse: Worse, random: Random) {
+  constructor(targets: readonly Target[], comparison: Comparison, random: Random) {
     this.#targets = targets;
-    this.#worse = worse;
+    this.#comparison = comparison;
     this.#random = random;
   }
 
   choose(now: number): Target | undefined {
-    const targets = this.#targets;
-    const count = targets.length;
-    if (count === 1) return targets[0];
+    const count = this.#targets.length;
+    if (count === 1) return this.#targets[0];
     const first = Math.floor(this.#random() * count);
     let second = Math.floor(this.#random() * (count - 1));
     if (second >= first) second += 1;
-    const a = targets[first];
-    const b = targets[second];
+    const { worse, bearable } = this.#comparison;
+    const a = this.#targets[first];
+    const b = this.#targets[second];
     if (a === undefined || b === undefined) return a ?? b;
-    return this.#worse(a, now) <= this.#worse(b, now) ? a : b;
+    const scoreOfA = worse(a, now);
+    const scoreOfB = worse(b, now);
+    const better = scoreOfA <= scoreOfB ? a : b;
+    const score = Math.min(scoreOfA, scoreOfB);
+    if (count === 2 || score <= bearable(count)) return better;
+    const draw = (): Target | undefined => this.#targets[Math.floor(this.#random() * count)];
+    return drawOn(better, score, { now, worse, draw, enough: bearable(count) });
   }
 }
-
-/** Beyond this the third draw is better than one drawn twice, and worth the small error in the shares. */
-const CLEARLY = 2;
 
 /**
  * The better of two that are drawn by weight. One that is drawn twice is taken, which is what keeps the shares those of the
@@ -70,30 +97,59 @@ const CLEARLY = 2;
  */
 class BetterOfTwoByWeight implements Chooser {
   readonly #targets: readonly Target[];
-  readonly #worse: Worse;
+  readonly #comparison: Comparison;
   readonly #random: Random;
   readonly #choice: WeightedChoice;
 
-  constructor(targets: readonly Target[], worse: Worse, random: Random) {
+  constructor(targets: readonly Target[], comparison: Comparison, random: Random) {
     this.#targets = targets;
-    this.#worse = worse;
+    this.#comparison = comparison;
     this.#random = random;
     this.#choice = new WeightedChoice(targets.map(({ weight }) => weight));
   }
 
   choose(now: number): Target | undefined {
+    const better = this.#better(now);
+    const count = this.#targets.length;
+    if (better === undefined || count <= 2) return better;
+    const { worse, bearable } = this.#comparison;
+    const score = worse(better, now);
+    const enough = bearable(count);
+    return score <= enough ? better : drawOn(better, score, { now, worse, draw: () => this.#draw(), enough });
+  }
+
+  #better(now: number): Target | undefined {
+    const { worse } = this.#comparison;
     const a = this.#draw();
     const b = this.#draw();
     if (a === undefined || b === undefined) return a ?? b;
-    if (a !== b) return this.#worse(a, now) <= this.#worse(b, now) ? a : b;
+    if (a !== b) return worse(a, now) <= worse(b, now) ? a : b;
     if (this.#targets.length === 1) return a;
     const c = this.#draw();
-    return c === undefined || c === a || this.#worse(a, now) <= CLEARLY * this.#worse(c, now) ? a : c;
+    return c === undefined || c === a || worse(a, now) <= CLEARLY * worse(c, now) ? a : c;
   }
 
   #draw(): Target | undefined {
     return this.#targets[this.#choice.draw(this.#random)];
   }
+}
+
+interface Draws {
+  readonly now: number;
+  readonly worse: Worse;
+  readonly draw: () => Target | undefined;
+  /** The score with which it ends. */
+  readonly enough: number;
+}
+
+/** The best of what it had and a few more. */
+function drawOn(best: Target, score: number, { now, worse, draw, enough }: Draws): Target {
+  for (let draws = 0; draws < MORE_DRAWS && score > enough; draws += 1) {
+    const next = draw();
+    const nextScore = next === undefined ? Infinity : worse(next, now);
+    if (next !== undefined && nextScore < score) [best, score] = [next, nextScore];
+  }
+  return best;
 }
 
 interface Turn {

@@ -7,6 +7,8 @@ export interface Climate {
   readonly errorPenaltyMs: number;
   /** Calls so far, over all instances. */
   picks: number;
+  /** Calls under way, over all instances. */
+  inflight: number;
   /** By how much, at most, this process notices too late what has happened, in milliseconds. */
   doubtMs: number;
   /** What a call usually takes, in milliseconds: the median over all instances, so that a slow one does not move it. */
@@ -146,6 +148,11 @@ export class Target {
   #estimate(left: number, { typicalMs }: Climate): number {
     return this.#costMs === undefined ? typicalMs : typicalMs + (this.#costMs - typicalMs) * left;
   }
+}
+
+/** The score of an instance that is as fast as most of `count`, never fails, and has its share of the calls under way. */
+export function usualScore({ typicalMs, inflight }: Climate, count: number): number {
+  return (typicalMs + MIN_MS) * (1 + inflight / count);
 }
 
 /** A step towards each value, whatever its distance: as many steps up as down are the median. */
