@@ -80,16 +80,17 @@ class Battlefield implements AsyncDisposable {
 }
 
 let counter: RedisServer;
+let broker: RabbitMqServer;
 
 beforeAll(async () => {
-  counter = await startRedis();
+  [counter, broker] = await Promise.all([startRedis(), startRabbitMq()]);
 });
 
 afterAll(async () => {
-  await counter.stop();
+  await Promise.all([counter.stop(), broker.stop()]);
 });
 
-async function battlefield(broker: RabbitMqServer, namespace: string, store = ''): Promise<Battlefield> {
+async function battlefield(namespace: string, store = ''): Promise<Battlefield> {
   const field = new Battlefield(namespace, {
     broker,
     proxy: await chaosProxy({ target: broker }),
@@ -227,8 +228,7 @@ async function underFire(field: Battlefield, manager: QueueManager, count: numbe
 describe('nothing acknowledged is lost on RabbitMQ', () => {
   it('while workers are killed, connections lost in five ways, memory runs out, and the broker stops and is killed', async () => {
     const count = 20_000;
-    await using broker = await startRabbitMq();
-    await using field = await battlefield(broker, 'chaos');
+    await using field = await battlefield('chaos');
     const manager = await createQueueManager({
       rabbitmq: field.url,
       namespace: 'chaos',
@@ -243,9 +243,8 @@ describe('nothing acknowledged is lost on RabbitMQ', () => {
 
   it('with its status in Redis, under the same faults', async () => {
     const count = 5_000;
-    await using broker = await startRabbitMq();
     await using redis = await startRedis({ appendonly: 'everysec' });
-    await using field = await battlefield(broker, 'chaos-redis', redis.url);
+    await using field = await battlefield('chaos-redis', redis.url);
     const manager = await createQueueManager({
       type: 'rabbitmq',
       rabbitmq: field.url,
@@ -261,8 +260,7 @@ describe('nothing acknowledged is lost on RabbitMQ', () => {
   }, 240_000);
 
   it('while a producer is killed in the middle of its work: what it heard was accepted is done', async () => {
-    await using broker = await startRabbitMq();
-    await using field = await battlefield(broker, 'producers');
+    await using field = await battlefield('producers');
     const acked = new Map<number, string>();
     for (let round = 0; round < 3; round += 1) {
       await using producer = spawnNode(PRODUCER, { args: [field.url, 'producers', String(round * 100_000)] });
@@ -283,8 +281,7 @@ describe('nothing acknowledged is lost on RabbitMQ', () => {
   }, 120_000);
 
   it('by a task that kills its worker every time: it ends among the dead letters, its neighbours are done', async () => {
-    await using broker = await startRabbitMq();
-    await using field = await battlefield(broker, 'poison');
+    await using field = await battlefield('poison');
     await using manager = await createQueueManager({ rabbitmq: broker.url, namespace: 'poison' });
     const poison = await manager.enqueueTask('poison', 1);
     const tasks = await manager.enqueueTasks(
@@ -301,8 +298,7 @@ describe('nothing acknowledged is lost on RabbitMQ', () => {
   }, 120_000);
 
   it('by the same task when nobody is left to count: the broker’s delivery limit ends it', async () => {
-    await using broker = await startRabbitMq();
-    await using field = await battlefield(broker, 'limit', 'memory');
+    await using field = await battlefield('limit', 'memory');
     const options = {
       rabbitmq: broker.url,
       namespace: 'limit',
