@@ -17,10 +17,12 @@ export interface EnvelopeExtras {
   readonly children?: readonly string[] | undefined;
   readonly traceparent?: string | undefined;
   readonly schedule?: string | undefined;
+  /** Tells two calls with the same id apart, which else could be taken for one that was sent again. */
+  readonly call?: string | undefined;
 }
 
 /** A task as it was enqueued. */
-export interface Envelope extends EnvelopeExtras {
+export interface Envelope extends Omit<EnvelopeExtras, 'call'> {
   readonly name: string;
   readonly queue: string;
   readonly priority: PriorityIndex;
@@ -52,6 +54,7 @@ interface Delta {
   c?: readonly string[];
   w?: string;
   s?: string;
+  n?: string;
   /** How the payload is compressed. */
   z?: Compression['algorithm'];
 }
@@ -174,6 +177,7 @@ function addExtras(delta: Delta, extras: EnvelopeExtras): void {
   if (extras.children !== undefined) delta.c = extras.children;
   if (extras.traceparent !== undefined) delta.w = extras.traceparent;
   if (extras.schedule !== undefined) delta.s = extras.schedule;
+  if (extras.call !== undefined) delta.n = extras.call;
 }
 
 function isEmpty(delta: Delta): boolean {

@@ -49,8 +49,7 @@ export class Producer {
     const body = serialize(payload, this.#options.payloadLimit, 'PAYLOAD_NOT_SERIALIZABLE');
     const now = this.#backend.now();
     const id = resolved.id ?? this.#backend.newId(this.#ids.next(now), resolved);
-    const traceparent = this.tracing.current();
-    const more = traceparent === undefined ? extras : { ...extras, traceparent };
+    const more = this.#moreOf(resolved, extras, now);
     if (resolved.backoffFunction !== undefined) this.#functions.keep(id, resolved.backoffFunction);
     return {
       id,
@@ -70,6 +69,17 @@ export class Producer {
     };
   }
 
+  #moreOf(
+    resolved: ResolvedTaskOptions,
+    extras: EnvelopeExtras | undefined,
+    now: number,
+  ): EnvelopeExtras | undefined {
+    const traceparent = this.tracing.current();
+    // With an id of its own, a call cannot have the same text as another one.
+    if (resolved.id === undefined) return traceparent === undefined ? extras : { ...extras, traceparent };
+    return { ...extras, traceparent, call: this.#ids.next(now).slice(CALL_FROM) };
+  }
+
   /** A fresh id for a task with these options. */
   newId(options: TaskOptions | undefined): string {
     const resolved = resolveTaskOptions(options, this.#options.defaults);
@@ -81,6 +91,8 @@ export class Producer {
   }
 }
 
+/** What an id says beside the time, which the envelope has anyway. */
+const CALL_FROM = 8;
 const MAX_FUNCTIONS = 10_000;
 
 /** Backoff functions given with single tasks: they cannot travel, so they apply in this process only. */

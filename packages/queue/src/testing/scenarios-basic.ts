@@ -182,6 +182,15 @@ export const basicScenarios: readonly ConformanceScenario[] = [
       same(await second.result(), 1, 'result through the second handle');
       const third = await queue.enqueueTask('once', 3, { id: 'the-one' });
       same([third.duplicate, await third.result(), runs], [true, 1, 1], 'after its end');
+      // The same call at the same time, in one batch, in two, and one after the other within a millisecond.
+      const news: boolean[] = [];
+      for (let round = 0; round < 50; round += 1) {
+        const ask = (): Promise<{ readonly duplicate: boolean }> =>
+          queue.enqueueTask('waits', 1, { id: `same-${round}` });
+        const asked = [...(await Promise.all([ask(), ask()])), await ask()];
+        news.push(...asked.map(({ duplicate }) => !duplicate));
+      }
+      same(news.filter(Boolean).length, 50, 'each new once');
     },
   },
   {
