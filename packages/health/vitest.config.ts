@@ -1,3 +1,3 @@
 import { packageTests } from '../../vitest.shared.ts';
 
-export default packageTests('health', { lines: 97 });
+export default packageTests('health', { lines: 97, workers: 2 });
