@@ -116,8 +116,8 @@ function main(root, turboArguments) {
     'test',
     '--force',
     '--continue',
-    // Most of a test's time is waiting for servers, so three packages at once keep two cores busy and save half of it.
-    '--concurrency=3',
+    // Most of a test's time is waiting for servers, so two packages at once keep two cores busy and save half of it.
+    '--concurrency=2',
     '--env-mode=loose',
     '--ui=stream',
   ];

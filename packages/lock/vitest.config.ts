@@ -1,3 +1,3 @@
 import { packageTests } from '../../vitest.shared.ts';
 
-export default packageTests('lock');
+export default packageTests('lock', { workers: 2 });

@@ -8,7 +8,7 @@ import process, { argv, env } from 'node:process';
 import { ensureServers, listFailures, resultsFolder, sumReports, testedPackages } from '../run-tests.mjs';
 
 /** Packages that are tested at the same time: they wait more than they compute. */
-const AT_ONCE = 3;
+const AT_ONCE = 2;
 
 const here = import.meta.dirname;
 const root = join(here, '../..');

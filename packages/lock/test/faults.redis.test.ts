@@ -12,6 +12,7 @@ import { expect, test } from 'vitest';
 import { redisFence, StaleTokenError } from '../src/fence/index.ts';
 import { createLockManager, LockLostError, type LockManager } from '../src/index.ts';
 import { freshNamespace } from './run-conformance.ts';
+import { toldAfter } from './told-after.ts';
 
 const held = (process: NodeProcess): Promise<unknown> => process.message((m) => m['kind'] === 'held', 20_000);
 const holder = new URL('./fixtures/holder.ts', import.meta.url);
@@ -41,10 +42,10 @@ test.each<Freeze>([
     const { signal } = lock;
     const renewals = locks.stats().renewals;
     await eventually(() => locks.stats().renewals > renewals, { interval: 1 });
-    const sent = performance.now() - (2_000 * 0.98 - lock.remainingMs());
+    const deadline = 2_000 * 0.98;
+    const after = toldAfter(signal, { sent: performance.now() - (deadline - lock.remainingMs()), deadline });
     await begin(redis, proxy);
-    await eventually(() => signal.aborted, { interval: 2 });
-    const told = performance.now() - sent;
+    const told = await after;
     await end(redis, proxy);
     expect(told).toBeGreaterThan(1_700);
     expect(told).toBeLessThan(2_000);
