@@ -90,7 +90,7 @@ export class Broker {
     const { tickets, graves } = reply;
     const [only] = tickets;
     if (only !== undefined && tickets.length + graves.length === 1 && this.topology.has(only.queue))
-      return this.#send(only, timeoutMs);
+      return this.#send(only, this.#options.options.clock.now(), timeoutMs);
     return this.#deliverAll(reply, timeoutMs);
   }
 
@@ -99,10 +99,12 @@ export class Broker {
     for (const { queue } of tickets) queues.add(queue);
     for (const { queue } of graves) queues.add(queue);
     for (const queue of queues) await this.ensureQueue(queue, timeoutMs);
-    // What is due first also lies first where it arrives, should all of it be due by then.
+    // What is due first also lies first where it arrives, should all of it be due by then; and what is due at one time goes
+    // one way, which depends on how long that is from now.
+    const now = this.#options.options.clock.now();
     const sent = [...tickets]
       .sort((a, b) => a.dueAt - b.dueAt)
-      .map((ticket) => this.#send(ticket, timeoutMs));
+      .map((ticket) => this.#send(ticket, now, timeoutMs));
     for (const grave of graves) sent.push(this.publisher.publish(graveOf(grave, this.names), timeoutMs));
     await Promise.all(sent);
   }
@@ -140,10 +142,9 @@ export class Broker {
     }
   }
 
-  #send(ticket: Ticket, timeoutMs: number): Promise<void> {
-    const { clock, rabbitmqOptions } = this.#options.options;
-    const way = { names: this.names, now: clock.now(), plugin: rabbitmqOptions.delayedExchange };
-    const message = messageOf(ticket, way);
+  #send(ticket: Ticket, now: number, timeoutMs: number): Promise<void> {
+    const { rabbitmqOptions } = this.#options.options;
+    const message = messageOf(ticket, { names: this.names, now, plugin: rabbitmqOptions.delayedExchange });
     if (message.level < 0) return this.publisher.publish(message, timeoutMs);
     return this.#sendDelayed(message, ticket, timeoutMs);
   }
