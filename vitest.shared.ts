@@ -17,10 +17,15 @@ export interface PackageTestOptions {
   readonly lines?: number;
   /** Test files that run at once; Vitest's own default is one on two cores. For a package whose tests mostly wait for servers. */
   readonly workers?: number;
+  /** How long a test may take, in milliseconds. @default 30_000 */
+  readonly testTimeout?: number;
 }
 
 /** The Vitest configuration every workspace package shares. */
-export function packageTests(name: string, { lines = 95, workers }: PackageTestOptions = {}): ViteUserConfig {
+export function packageTests(
+  name: string,
+  { lines = 95, workers, testTimeout = 30_000 }: PackageTestOptions = {},
+): ViteUserConfig {
   return defineConfig({
     resolve: { conditions },
     ssr: { resolve: { conditions } },
@@ -28,7 +33,7 @@ export function packageTests(name: string, { lines = 95, workers }: PackageTestO
       name,
       include: ['test/**/*.test.ts'],
       typecheck: { enabled: false },
-      testTimeout: 30_000,
+      testTimeout,
       hookTimeout: 120_000,
       ...(workers !== undefined && { maxWorkers: workers }),
       ...(results && { reporters: ['default', 'json'], outputFile: { json: `${results}/vitest.json` } }),
