@@ -84,8 +84,8 @@ test('an overloaded process answers what it takes in, fast, instead of everythin
   const shed = await flood('shed', able * OVERLOAD);
   const plain = await flood('plain', able * OVERLOAD);
   expect(shed.refused.length).toBeGreaterThan(shed.served.length / 2);
-  // In the last three of five seconds, half of what it can do at least.
-  expect(shed.served.length).toBeGreaterThan(able * 1.5);
+  // In the last three of five seconds, a quarter of what it could do before at the very least.
+  expect(shed.served.length).toBeGreaterThan(able * 0.75);
   expect(p95(shed.served)).toBeLessThan(Math.max(1_000, 10 * usual));
   // The same without: hardly anything sent after two seconds is answered within the test.
   expect(plain.served.length === 0 || p95(plain.served) > p95(shed.served) * 2).toBe(true);
