@@ -1,3 +1,4 @@
+import { TransientMap } from '@xiaoke/core';
 import { seenSum, type Counter } from './counters.ts';
 import type { Scope } from './scope.ts';
 import type { Validity } from './stored.ts';
@@ -66,7 +67,7 @@ export class Capture {
  */
 export class Captures {
   // A chain for each key, which nearly always has one link.
-  readonly #open = new Map<string, Capture>();
+  readonly #open = new TransientMap<string, Capture>();
   #reading = 0;
   readonly #changed = new Map<string, number>();
   // Grows with every change; a read is older than the changes with a higher number.

@@ -1,4 +1,4 @@
-import type { Clock, Timer } from '@xiaoke/core';
+import { TransientMap, type Clock, type Timer } from '@xiaoke/core';
 import type { Capture } from './capture.ts';
 
 /** One load of one key, and the promise all its callers share. */
@@ -51,7 +51,7 @@ export class Flight {
 
 /** The loads that run, one a key. */
 export class Flights {
-  readonly #flights = new Map<string, Flight>();
+  readonly #flights = new TransientMap<string, Flight>();
 
   get size(): number {
     return this.#flights.size;

@@ -50,5 +50,6 @@ export {
 export { IsolatedEmitter, type EmitterOptions, type EventMap, type WithError } from './emitter.ts';
 export { CallbackSet, type CallbackOptions } from './callbacks.ts';
 export { Background, runInBackground, type BackgroundOptions } from './background.ts';
+export { TransientMap } from './transient-map.ts';
 export { processWide, processWideSync, type Closable } from './process-wide.ts';
 export type { RedisOption } from './redis/redis-like.ts';

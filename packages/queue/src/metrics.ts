@@ -130,17 +130,16 @@ export class QueueMetrics {
     this.totals[outcome.kind === 'retry' ? 'retried' : outcome.kind] += 1;
     if (this.#silent) return;
     const { queue, name } = task;
-    const labels = { queue, task: name };
     if (outcome.kind === 'retry') {
-      this.#sink.retries.inc({ ...labels, reason: outcome.counted ? 'error' : 'later' });
+      this.#sink.retries.inc({ queue, task: name, reason: outcome.counted ? 'error' : 'later' });
       const failure = task.stopped?.cause === 'timeout' ? 'timeout' : 'failed';
-      this.#sink.duration.observe({ ...labels, outcome: failure }, durationMs / 1_000);
+      this.#sink.duration.observe({ queue, task: name, outcome: failure }, durationMs / 1_000);
       return;
     }
-    if (outcome.kind === 'dead') this.#sink.dead.inc({ ...labels, reason });
+    if (outcome.kind === 'dead') this.#sink.dead.inc({ queue, task: name, reason });
     const how = outcome.kind === 'dead' ? (reason === 'TIMEOUT' ? 'timeout' : 'failed') : outcome.kind;
-    this.#sink.finished.inc({ ...labels, outcome: how });
-    this.#sink.duration.observe({ ...labels, outcome: how }, durationMs / 1_000);
+    this.#sink.finished.inc({ queue, task: name, outcome: how });
+    this.#sink.duration.observe({ queue, task: name, outcome: how }, durationMs / 1_000);
   }
 
   // A rate sees the first failure only of a series that stood at zero before.

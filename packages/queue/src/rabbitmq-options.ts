@@ -18,7 +18,7 @@ export interface RabbitMqOptions {
   readonly heartbeat?: Duration;
   /** Messages that are published and not confirmed, at most. @default 1000 */
   readonly confirmWindow?: number;
-  /** Messages held in supply, per slot, beyond the one that each slot can run; shared out by the weights. @default 4 */
+  /** Messages held in supply, per slot, beyond the one that each slot can run; shared out by the weights. @default 1 */
   readonly prefetch?: number;
   /** A message that came this often without an end goes to the dead letters: the guard against a crash loop. @default 20 */
   readonly deliveryLimit?: number;
@@ -76,7 +76,7 @@ export function resolveRabbitMqOptions(options: RabbitMqOptions, hasRedis: boole
       max: 3_600_000,
     }),
     confirmWindow: checkInteger(options.confirmWindow ?? 1_000, path('confirmWindow'), 1, 100_000),
-    prefetch: checkInteger(options.prefetch ?? 4, path('prefetch'), 0, 100),
+    prefetch: checkInteger(options.prefetch ?? 1, path('prefetch'), 0, 100),
     deliveryLimit: checkInteger(options.deliveryLimit ?? 20, path('deliveryLimit'), 1, 1_000_000),
     delayedExchange,
     snapshotEvery: checkInteger(options.snapshotEvery ?? 5_000, path('snapshotEvery'), 10, 1_000_000),

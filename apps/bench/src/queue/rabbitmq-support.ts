@@ -43,9 +43,9 @@ function xiaoke(options: (servers: Servers) => QueueManagerOptions): MakeRabbitC
   };
 }
 
-/** What xiaoke holds of one priority, and so what every candidate may hold: the slots, and 3/10 of four messages for each. */
+/** What xiaoke holds of one priority, and so what every candidate may hold: the slots, and 3/10 of one message for each. */
 function prefetchOf(slots: number): number {
-  return slots + Math.ceil((slots * 4 * 3) / 10);
+  return slots + Math.ceil((slots * 3) / 10);
 }
 
 const QUORUM = { durable: true, arguments: { 'x-queue-type': 'quorum' } } as const;

@@ -19,30 +19,22 @@ export function messageOf(
   const { id, generation, attempts, stalls, queue, priority, dueAt, blob } = ticket;
   const target = way.names.list(queue, priority);
   const delay = dueAt === 0 ? 0 : dueAt - way.now;
-  const shared = {
-    content: Buffer.from(blob),
-    queue,
-    id,
-    owed: generation,
-    correlationId:
-      attempts + stalls + dueAt === 0 ? String(generation) : `${generation}.${attempts}.${stalls}.${dueAt}`,
-  };
+  const correlationId =
+    attempts + stalls + dueAt === 0 ? String(generation) : `${generation}.${attempts}.${stalls}.${dueAt}`;
+  const content = Buffer.from(blob);
+  const shared = { content, queue, id, owed: generation, correlationId };
+  // Written out: V8 takes microseconds to add members to an object that was spread.
+  if (delay < DELAY_UNIT)
+    return { content, queue, id, owed: generation, correlationId, exchange: '', routingKey: target, level: -1 };
   // What is left of a unit is waited for by the consumer, to the millisecond.
-  if (delay < DELAY_UNIT) return { ...shared, exchange: '', routingKey: target, level: -1 };
   if (way.plugin) {
     const headers = { 'x-delay': Math.min(Math.ceil(delay), 2 ** 32 - 2) };
-    return {
-      ...shared,
-      exchange: delayNames.plugin,
-      routingKey: target,
-      headers,
-      mandatory: false,
-      level: 0,
-    };
+    const { plugin: exchange } = delayNames;
+    return { exchange, routingKey: target, headers, mandatory: false, level: 0, ...shared };
   }
   const ticks = Math.min(Math.floor(delay / DELAY_UNIT), LONGEST_TICKS);
   const level = 31 - Math.clz32(ticks);
-  return { ...shared, exchange: delayNames.exchange(level), routingKey: delayKey(ticks, target), level };
+  return { exchange: delayNames.exchange(level), routingKey: delayKey(ticks, target), level, ...shared };
 }
 
 /** The copy of a dead letter that the broker keeps. */

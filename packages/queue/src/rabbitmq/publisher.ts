@@ -1,4 +1,4 @@
-import type { Background, Clock, Timer } from '@xiaoke/core';
+import { TransientMap, type Background, type Clock, type Timer } from '@xiaoke/core';
 import { QueueError } from '../errors.ts';
 import type { AmqpChannel, AmqpMessage } from './amqp.ts';
 import { RecoverableChannel } from './channel.ts';
@@ -43,6 +43,8 @@ interface Pending {
   readonly message: Outgoing;
   readonly deadline: number;
   readonly settle: (error: QueueError | undefined) => void;
+  /** Which of all that were sent it is. */
+  turn: number;
   sentAt: number;
   returned: boolean;
   over: boolean;
@@ -58,8 +60,10 @@ export class Publisher {
   readonly #options: PublisherOptions;
   readonly #channel: RecoverableChannel;
   #waiting: Pending[] = [];
-  readonly #sent = new Set<Pending>();
+  /** What waits for its confirmation, in the order in which it was sent. */
+  readonly #sent = new TransientMap<number, Pending>();
   #timer: Timer | undefined;
+  #turns = 0;
   #scheduled = false;
   /** amqplib's buffer has room. */
   #room = true;
@@ -104,6 +108,7 @@ export class Publisher {
         message,
         deadline: now + timeoutMs,
         settle: (error) => (error === undefined ? resolve() : reject(error)),
+        turn: 0,
         sentAt: now,
         returned: false,
         over: false,
@@ -118,7 +123,7 @@ export class Publisher {
     this.#closed = true;
     this.#timer?.cancel();
     const error = new QueueError('QUEUE_CLOSED', 'The publisher was closed before the message was confirmed');
-    for (const pending of [...this.#sent, ...this.#waiting]) this.#finish(pending, error);
+    for (const pending of [...this.#sent.values(), ...this.#waiting]) this.#finish(pending, error);
     this.#waiting = [];
     await this.#channel.close(timeoutMs);
   }
@@ -157,7 +162,9 @@ export class Publisher {
     const { exchange, routingKey, content, id, correlationId, headers, mandatory = true } = pending.message;
     const options = { persistent: true, mandatory, messageId: id, correlationId, headers };
     pending.returned = false;
-    this.#sent.add(pending);
+    this.#turns += 1;
+    pending.turn = this.#turns;
+    this.#sent.set(pending.turn, pending);
     try {
       this.#room = channel.publish(exchange, routingKey, content, options, (error) =>
         this.#confirmed(pending, error),
@@ -166,13 +173,13 @@ export class Publisher {
     } catch (error) {
       // The channel was closed under our hands; what was sent on it is sent again on the next one.
       if (isClosed(error)) return;
-      this.#sent.delete(pending);
+      this.#sent.delete(pending.turn);
       this.#finish(pending, refused(error));
     }
   }
 
   #confirmed(pending: Pending, error: unknown): void {
-    if (!this.#sent.delete(pending)) return;
+    if (!this.#sent.delete(pending.turn)) return;
     // amqplib tells unconfirmed messages of a closed channel as errors; they are sent again.
     if (error != null && this.#channel.current === undefined) this.#waiting.unshift(pending);
     else if (pending.returned) this.#repair(pending);
@@ -201,7 +208,7 @@ export class Publisher {
 
   #returned(message: AmqpMessage): void {
     const { messageId, correlationId } = message.properties;
-    for (const pending of this.#sent) {
+    for (const pending of this.#sent.values()) {
       const { message: sent, returned } = pending;
       if (returned || sent.id !== messageId || sent.correlationId !== correlationId) continue;
       pending.returned = true;
@@ -210,7 +217,7 @@ export class Publisher {
   }
 
   #down(error: unknown): void {
-    const unconfirmed = [...this.#sent];
+    const unconfirmed = [...this.#sent.values()];
     this.#sent.clear();
     this.#room = true;
     // Over an exchange that is not there the broker closes the whole channel, and would close the next one too.
@@ -240,7 +247,7 @@ export class Publisher {
     }
     const { blocked } = link;
     let oldest = now;
-    for (const pending of this.#sent) {
+    for (const pending of this.#sent.values()) {
       oldest = Math.min(oldest, pending.sentAt);
       if (pending.deadline <= now) this.#expire(pending, blocked);
     }

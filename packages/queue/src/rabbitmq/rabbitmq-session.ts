@@ -1,4 +1,4 @@
-import { sleep, type Background, type Clock, type Timer } from '@xiaoke/core';
+import { sleep, TransientMap, type Background, type Clock, type Timer } from '@xiaoke/core';
 import type { Session, SessionListener, Settlement, TurnReply, TurnRequest } from '../backend.ts';
 import { QueueError } from '../errors.ts';
 import type { Offer, Reply } from './ledger-commands.ts';
@@ -39,7 +39,7 @@ export class RabbitMqSession implements Session {
   readonly listener: SessionListener;
   readonly #options: RabbitMqSessionOptions;
   readonly #consumers: ReadonlyMap<string, QueueConsumer>;
-  readonly #running = new Map<string, Running>();
+  readonly #running = new TransientMap<string, Running>();
   readonly #woken = new Set<string>();
   readonly #alarms = new Map<string, { readonly at: number; readonly timer: Timer }>();
   #waiting: { queues: readonly string[]; finish: (queues: readonly string[]) => void } | undefined;

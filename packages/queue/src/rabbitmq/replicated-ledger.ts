@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import type { Background, Clock } from '@xiaoke/core';
+import { TransientMap, type Background, type Clock } from '@xiaoke/core';
 import { QueueError } from '../errors.ts';
 import type { Command, Reply } from './ledger-commands.ts';
 import type { LedgerClient } from './ledger-client.ts';
@@ -47,7 +47,7 @@ export class ReplicatedLedger implements LedgerClient {
   readonly #author = randomBytes(9).toString('base64url');
   readonly #authors = new Map<string, Author>();
   /** Said and not read back yet, in order. */
-  readonly #pending = new Map<number, Pending>();
+  readonly #pending = new TransientMap<number, Pending>();
   #unsent: Pending[] = [];
   #seq = 0;
   #position = NOTHING_READ;

@@ -35,8 +35,8 @@ export class EnqueueBuffer {
   readonly #queue: string;
   readonly #limits: BufferLimits;
   readonly #waiting: Entry[] = [];
-  readonly #flyingEntries = new Set<Entry>();
-  #flying = 0;
+  /** Batches under way. */
+  #flying: (readonly Entry[])[] = [];
   #scheduled = false;
   #sweep: Timer | undefined;
 
@@ -68,11 +68,11 @@ export class EnqueueBuffer {
   }
 
   #kick(): void {
-    if (this.#scheduled || this.#flying >= MAX_FLYING) return;
+    if (this.#scheduled || this.#flying.length >= MAX_FLYING) return;
     this.#scheduled = true;
     setImmediate(() => {
       this.#scheduled = false;
-      if (this.#waiting.length > 0 && this.#flying < MAX_FLYING) void this.#fly(this.#takeBatch());
+      if (this.#waiting.length > 0 && this.#flying.length < MAX_FLYING) void this.#fly(this.#takeBatch());
     });
   }
 
@@ -92,8 +92,7 @@ export class EnqueueBuffer {
   }
 
   async #fly(batch: readonly Entry[]): Promise<void> {
-    this.#flying += 1;
-    for (const entry of batch) this.#flyingEntries.add(entry);
+    this.#flying.push(batch);
     for (let tries = 0; ; tries += 1) {
       const live = batch.filter((entry) => !entry.settled);
       if (live.length === 0) break;
@@ -110,8 +109,7 @@ export class EnqueueBuffer {
         await sleep(Math.min(10 * 2 ** Math.min(tries, 8), 250) * (0.5 + systemRandom() / 2));
       }
     }
-    for (const entry of batch) this.#flyingEntries.delete(entry);
-    this.#flying -= 1;
+    this.#flying = this.#flying.filter((other) => other !== batch);
     if (this.#waiting.length > 0) this.#kick();
   }
 
@@ -135,7 +133,7 @@ export class EnqueueBuffer {
 
   #expire(): void {
     const now = systemClock.monotonic();
-    const entries = [...this.#flyingEntries, ...this.#waiting];
+    const entries = [...this.#flying.flat(), ...this.#waiting];
     for (const entry of entries) {
       if (entry.deadline > now || entry.settled) continue;
       this.#settle(entry, () =>
@@ -143,7 +141,7 @@ export class EnqueueBuffer {
       );
     }
     while (this.#waiting[0]?.settled === true) this.#waiting.shift();
-    if (this.#waiting.length === 0 && this.#flyingEntries.size === 0) {
+    if (this.#waiting.length === 0 && this.#flying.length === 0) {
       this.#sweep?.cancel();
       this.#sweep = undefined;
     }

@@ -1,4 +1,4 @@
-import { sleep, type Clock, type Logger, type Random } from '@xiaoke/core';
+import { sleep, TransientMap, type Clock, type Logger, type Random } from '@xiaoke/core';
 import type { Outcome, Session, Settlement, TurnReply } from '../backend.ts';
 import { linksOf } from '../envelope.ts';
 import { QueueError } from '../errors.ts';
@@ -37,7 +37,7 @@ export interface LaneOptions {
 export class Lane implements SlotTaker {
   readonly queue: string;
   /** Everything claimed and not yet known to be settled. */
-  readonly tasks: Map<string, ActiveTask> = new Map();
+  readonly tasks: TransientMap<string, ActiveTask> = new TransientMap();
   /** When something may become claimable by time alone, on the monotonic clock. */
   nextAt: number = Infinity;
   readonly #options: LaneOptions;

@@ -1,4 +1,5 @@
 import {
+  TransientMap,
   XiaokeError,
   issuePath,
   type Clock,
@@ -48,7 +49,7 @@ export interface RunnerOptions extends ActiveTaskHost {
 export class Runner {
   readonly #options: RunnerOptions;
   readonly #batches: Batches;
-  readonly #executions = new Map<ActiveTask, Execution>();
+  readonly #executions = new TransientMap<ActiveTask, Execution>();
 
   constructor(options: RunnerOptions) {
     this.#options = options;
