@@ -25,7 +25,16 @@ export function messageOf(
   const shared = { content, queue, id, owed: generation, correlationId };
   // Written out: V8 takes microseconds to add members to an object that was spread.
   if (delay < DELAY_UNIT)
-    return { content, queue, id, owed: generation, correlationId, exchange: '', routingKey: target, level: -1 };
+    return {
+      content,
+      queue,
+      id,
+      owed: generation,
+      correlationId,
+      exchange: '',
+      routingKey: target,
+      level: -1,
+    };
   // What is left of a unit is waited for by the consumer, to the millisecond.
   if (way.plugin) {
     const headers = { 'x-delay': Math.min(Math.ceil(delay), 2 ** 32 - 2) };

@@ -17,6 +17,8 @@ interface Entry {
 const MAX_TASKS = 500;
 const MAX_BYTES = 1_000_000;
 const MAX_FLYING = 2;
+// With fewer calls, what a batch costs by itself outweighs what two at once gain.
+const FEW_CALLS = 40;
 
 /** What all buffers of a manager share. */
 export interface BufferLimits {
@@ -72,14 +74,22 @@ export class EnqueueBuffer {
     this.#scheduled = true;
     setImmediate(() => {
       this.#scheduled = false;
-      if (this.#waiting.length > 0 && this.#flying.length < MAX_FLYING) void this.#fly(this.#takeBatch());
+      if (this.#waiting.length === 0 || this.#flying.length >= MAX_FLYING) return;
+      void this.#fly(this.#takeBatch(this.#share()));
+      if (this.#waiting.length > 0) this.#kick();
     });
   }
 
-  #takeBatch(): Entry[] {
+  /** How many calls travel next: of many, a part for each batch that may fly, so that this process and Redis work at the same time. */
+  #share(): number {
+    const { length } = this.#waiting;
+    return length < FEW_CALLS ? length : Math.ceil(length / (MAX_FLYING - this.#flying.length));
+  }
+
+  #takeBatch(most: number): Entry[] {
     const batch: Entry[] = [];
     let [count, bytes] = [0, 0];
-    while (this.#waiting.length > count || batch.length === 0) {
+    while (batch.length < most) {
       const entry = this.#waiting[batch.length];
       if (entry === undefined) break;
       count += entry.tasks.length;
@@ -97,8 +107,7 @@ export class EnqueueBuffer {
       const live = batch.filter((entry) => !entry.settled);
       if (live.length === 0) break;
       try {
-        const tasks = live.length === 1 ? (live[0]?.tasks ?? []) : live.flatMap((entry) => entry.tasks);
-        const reply = (await addTasks(this.#link, this.#keys, this.#queue, tasks)) as string[];
+        const reply = await addTasks(this.#link, this.#keys, this.#queue, tasksOf(live));
         this.#deliver(live, reply);
         break;
       } catch (error) {
@@ -153,6 +162,14 @@ export class EnqueueBuffer {
     this.#limits.buffered -= entry.tasks.length;
     how();
   }
+}
+
+function tasksOf(entries: readonly Entry[]): readonly NewTask[] {
+  const [first] = entries;
+  if (first !== undefined && entries.length === 1) return first.tasks;
+  const tasks: NewTask[] = [];
+  for (const entry of entries) tasks.push(...entry.tasks);
+  return tasks;
 }
 
 /** Splits what one script could not take at once. */

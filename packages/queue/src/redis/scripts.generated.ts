@@ -8,6 +8,44 @@ interface EmbeddedScript {
   readonly source: string;
 }
 
+export const addPlainScript: EmbeddedScript = {
+  name: 'add-plain',
+  sha1: 'ad4a0b5e1079214289ba1fa77d31a711e1610a93',
+  source: `-- Enqueues tasks of one queue that are due at once, of one priority, without unique keys, groups and children: most of them.
+-- KEYS: the first 14 of base.lua
+-- ARGV: 1 queue, 2 priority; then id and blob of each
+-- returns: 1, or 0 when an id is there already or comes twice: then nothing was done, and add.lua has to tell them apart
+-- Safe to repeat: whatever was added is there already.
+local call = redis.call
+
+-- The keys of one queue, in one order for every script. Scripts that end or place tasks are given all of them.
+local JOBS, RES, RX, ATT, ST, WL, CFG = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
+local W, DLY, OWN, MK, DEAD = { KEYS[8], KEYS[9], KEYS[10] }, KEYS[11], KEYS[12], KEYS[13], KEYS[14]
+local UQ, UN, GZ, GA, GT, GC, GM = KEYS[15], KEYS[16], KEYS[17], KEYS[18], KEYS[19], KEYS[20], KEYS[21]
+local OB, NOTE, LOG, DEP, KIDS, KID = KEYS[22], KEYS[23], KEYS[24], KEYS[25], KEYS[26], KEYS[27]
+
+local function clock()
+  local t = call('TIME')
+  return t[1] * 1000 + math.floor(t[2] / 1000)
+end
+
+local n, ids = (#ARGV - 2) / 2, {}
+for i = 1, n do ids[i] = ARGV[2 * i + 1] end
+local existing = call('HMGET', JOBS, unpack(ids))
+for i = 1, n do
+  if existing[i] then return 0 end
+end
+if call('HSET', JOBS, unpack(ARGV, 3)) < n then
+  call('HDEL', JOBS, unpack(ids))
+  return 0
+end
+call('LPUSH', W[ARGV[2] + 1], unpack(ids))
+call('ZADD', MK, '0', '0')
+call('HINCRBY', ST, 'e:' .. ARGV[1], n)
+return 1
+`,
+};
+
 export const addScript: EmbeddedScript = {
   name: 'add',
   sha1: 'c97e0e074487764a7108ac3fa6f1cbf95ba1c428',

@@ -11,6 +11,7 @@ export const scripts: {
   readonly [
     K in
       | 'add'
+      | 'addPlain'
       | 'turn'
       | 'turnPlain'
       | 'beat'
@@ -30,6 +31,7 @@ export const scripts: {
   ]: RedisScript;
 } = {
   add: script(embedded.addScript),
+  addPlain: script(embedded.addPlainScript),
   turn: script(embedded.turnScript),
   turnPlain: script(embedded.turnPlainScript),
   beat: script(embedded.beatScript),
@@ -48,13 +50,18 @@ export const scripts: {
   tidy: script(embedded.tidyScript),
 };
 
-/** Sends a batch of tasks of one queue. */
-export function addTasks(
+/** Sends a batch of tasks of one queue. Resolves to the id that stands for each, '' for one that is new, or to none when all are. */
+export async function addTasks(
   link: RedisLink,
   keys: QueueKeys,
   queue: string,
   tasks: readonly NewTask[],
-): Promise<unknown> {
+): Promise<readonly string[]> {
+  if (arePlain(tasks)) {
+    const args: RedisArgument[] = [queue, tasks[0]?.priority ?? 1];
+    for (const { id, blob } of tasks) args.push(id, blob);
+    if ((await link.run(scripts.addPlain, keys.base, args)) === 1) return [];
+  }
   const args: RedisArgument[] = [queue, tasks.length, ''];
   let special: Record<string, object> | undefined;
   for (const task of tasks) {
@@ -64,9 +71,22 @@ export function addTasks(
       special[task.id] = { u: task.unique, g: task.group, c: task.children };
     }
   }
-  if (special === undefined) return link.run(scripts.add, keys.base, args);
-  args[2] = JSON.stringify(special);
-  return link.run(scripts.add, keys.all, args);
+  if (special !== undefined) args[2] = JSON.stringify(special);
+  return (await link.run(scripts.add, special === undefined ? keys.base : keys.all, args)) as string[];
+}
+
+/** Whether nothing sets them apart but their ids and texts. */
+function arePlain(tasks: readonly NewTask[]): boolean {
+  const priority = tasks[0]?.priority;
+  return tasks.every(
+    (task) =>
+      task.priority === priority &&
+      task.delayMs === 0 &&
+      task.runAt === undefined &&
+      task.unique === undefined &&
+      task.group === undefined &&
+      task.children === undefined,
+  );
 }
 
 /** What a turn is told beside its request. */

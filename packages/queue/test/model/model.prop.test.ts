@@ -268,7 +268,7 @@ function sentTwice(connection: RedisConnection): RedisConnection {
   const named = (...ones: readonly { sha: string; source: string }[]): ReadonlySet<string> =>
     new Set(ones.flatMap(({ sha, source }) => [sha, source]));
   const turns = named(scripts.turn, scripts.turnPlain);
-  const repeatable = named(scripts.turn, scripts.turnPlain, scripts.add);
+  const repeatable = named(scripts.turn, scripts.turnPlain, scripts.add, scripts.addPlain);
   const twice = async (script: string, send: () => Promise<unknown>): Promise<unknown> => {
     repetitions += 1;
     const first = await send();
