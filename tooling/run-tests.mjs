@@ -1,9 +1,10 @@
 // `pnpm test`: every test of every package, against real servers, none taken from a cache; the last line is the count.
 // Each run writes its reports to a folder of its own, so that two runs in one checkout do not disturb each other.
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, readFileSync, readdirSync, rmSync } from 'node:fs';
-import { join, relative } from 'node:path';
-import process, { argv, cwd, env, execPath, exit, pid } from 'node:process';
+import { basename, join, relative } from 'node:path';
+import process, { argv, cwd, env, execPath, pid } from 'node:process';
 import { pathToFileURL } from 'node:url';
 
 /** @typedef {{ passed: number; failed: number; skipped: number }} Counts */
@@ -104,39 +105,85 @@ export function ensureServers(root) {
 }
 
 /**
- * @param {string} root
- * @param {string[]} turboArguments e.g. `--filter=@xiaoke/lock`
- * @returns {number} the exit code
+ * Runs the tests of all `folders`, two packages at once: most of a test's time is waiting for servers, so two keep two cores
+ * busy. What a package says is shown in one piece, since another one runs beside it.
+ *
+ * @param {string[]} folders
+ * @param {(folder: string) => import('node:child_process').ChildProcess} start with its output piped
+ * @returns {Promise<string[]>} the folders whose tests failed
  */
-function main(root, turboArguments) {
-  if (!ensureServers(root)) return 1;
-  const id = `${pid}-${process.hrtime.bigint()}`;
-  const turbo = [
-    'run',
-    'test',
-    '--force',
-    '--continue',
-    // Most of a test's time is waiting for servers, so two packages at once keep two cores busy and save half of it.
-    '--concurrency=2',
-    '--env-mode=loose',
-    '--ui=stream',
-  ];
-  const run = spawnSync(join(root, 'node_modules/.bin/turbo'), [...turbo, ...turboArguments], {
-    cwd: root,
-    stdio: ['ignore', 'inherit', 'inherit'],
-    env: { ...env, XIAOKE_TEST_RUN: id, TURBO_TELEMETRY_DISABLED: '1' },
-  });
+export async function runPackages(folders, start) {
+  const waiting = [...folders].sort((a, b) => rank(a) - rank(b));
+  /** @type {string[]} */
+  const failed = [];
+  const lane = async () => {
+    for (let folder = waiting.shift(); folder !== undefined; folder = waiting.shift()) {
+      const run = start(folder);
+      let said = '';
+      for (const stream of [run.stdout, run.stderr])
+        stream?.setEncoding('utf8').on('data', (text) => (said += text));
+      const [code] = await once(run, 'close');
+      process.stdout.write(said);
+      if (code !== 0) failed.push(folder);
+    }
+  };
+  await Promise.all([lane(), lane()]);
+  return failed;
+}
 
-  const folders = testedPackages(root);
+/** Those that take minutes begin first, so that none of them runs alone at the end. */
+const LONGEST = ['packages/queue', 'packages/health', 'apps/xiaoke-service', 'packages/lock'];
+
+/** @param {string} folder */
+function rank(folder) {
+  const at = LONGEST.indexOf(folder);
+  return at < 0 ? LONGEST.length : at;
+}
+
+/**
+ * Reports the run `id` in one line, after what failed in it, and throws its reports away.
+ *
+ * @param {{ root: string; folders: string[]; id: string; broken: string[]; title?: string }} run
+ * @returns {boolean} whether every test of every folder is well
+ */
+export function closeRun({ root, folders, id, broken, title = '' }) {
   const { passed, failed, skipped, problems } = sumReports(root, folders, id);
   for (const failure of listFailures(root, folders, id)) console.error(`failed: ${failure}`);
   for (const folder of folders)
     rmSync(join(root, folder, resultsFolder(id)), { recursive: true, force: true });
-  // With a filter, the packages left out are left out on purpose.
-  const counted = turboArguments.length === 0 ? problems : [];
-  for (const problem of counted) console.error(problem);
-  console.log(`tests: ${passed} passed, ${failed} failed, ${skipped} skipped`);
-  return run.status === 0 && failed === 0 && passed > 0 && counted.length === 0 ? 0 : 1;
+  for (const folder of broken) console.error(`${folder}: its tests did not end well`);
+  for (const problem of problems) console.error(problem);
+  console.log(`${title}tests: ${passed} passed, ${failed} failed, ${skipped} skipped`);
+  return failed === 0 && passed > 0 && broken.length === 0 && problems.length === 0;
 }
 
-if (import.meta.url === pathToFileURL(argv[1] ?? '').href) exit(main(cwd(), argv.slice(2)));
+/**
+ * @param {string} root
+ * @param {string[]} wanted packages by the last part of their folder; all without any
+ * @returns {Promise<boolean>}
+ */
+async function main(root, wanted) {
+  if (!ensureServers(root)) return false;
+  const all = testedPackages(root);
+  const strangers = wanted.filter((name) => !all.some((folder) => basename(folder) === name));
+  if (strangers.length > 0) {
+    console.error(
+      `no such package: ${strangers.join(', ')}; there are ${all.map((folder) => basename(folder)).join(', ')}`,
+    );
+    return false;
+  }
+  const folders = wanted.length === 0 ? all : all.filter((folder) => wanted.includes(basename(folder)));
+  const id = `${pid}-${process.hrtime.bigint()}`;
+  const broken = await runPackages(folders, (folder) =>
+    spawn(JSON.parse(readFileSync(join(root, folder, 'package.json'), 'utf8')).scripts.test, {
+      cwd: join(root, folder),
+      shell: true,
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...env, PATH: `${join(root, 'node_modules/.bin')}:${env['PATH']}`, XIAOKE_TEST_RUN: id },
+    }),
+  );
+  return closeRun({ root, folders, id, broken });
+}
+
+if (import.meta.url === pathToFileURL(argv[1] ?? '').href)
+  process.exitCode = (await main(cwd(), argv.slice(2))) ? 0 : 1;

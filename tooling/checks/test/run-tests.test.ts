@@ -1,8 +1,16 @@
+import { spawn, type ChildProcess } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { listFailures, resultsFolder, sumReports, testedPackages } from '../../run-tests.mjs';
+import {
+  closeRun,
+  listFailures,
+  resultsFolder,
+  runPackages,
+  sumReports,
+  testedPackages,
+} from '../../run-tests.mjs';
 
 let root: string;
 beforeEach(() => {
@@ -90,4 +98,32 @@ test('every workspace folder with a test script counts as tested', () => {
   mkdirSync(join(root, 'packages/not-a-package'));
 
   expect(testedPackages(root)).toEqual(['packages/a', 'tooling/c']);
+});
+
+test('two packages run at once, the longest first, and those that fail are named', async () => {
+  const begun: string[] = [];
+  let running = 0;
+  let most = 0;
+  const start = (folder: string): ChildProcess => {
+    begun.push(folder);
+    running += 1;
+    most = Math.max(most, running);
+    const child = spawn(process.execPath, ['-e', `process.exit(${folder === 'packages/b' ? 1 : 0})`]);
+    child.once('close', () => (running -= 1));
+    return child;
+  };
+
+  const failed = await runPackages(['packages/a', 'packages/b', 'packages/lock', 'packages/queue'], start);
+
+  expect(begun).toEqual(['packages/queue', 'packages/lock', 'packages/a', 'packages/b']);
+  expect(most).toBe(2);
+  expect(failed).toEqual(['packages/b']);
+});
+
+test('a run whose process failed is not well, whatever its report says', () => {
+  addReport('packages/a', '1', { numPassedTests: 1 });
+  const run = { root, folders: ['packages/a'], id: '1' };
+  expect(closeRun({ ...run, broken: ['packages/a'] })).toBe(false);
+  addReport('packages/a', '1', { numPassedTests: 1 });
+  expect(closeRun({ ...run, broken: [] })).toBe(true);
 });
