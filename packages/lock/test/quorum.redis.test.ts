@@ -252,6 +252,48 @@ test('whoever lost leaves no hold at a server that answers late and has forgotte
   lock.assertHeld();
 });
 
+test('an answer that comes after the release gives the hold back to nobody', async () => {
+  const servers = await Promise.all([startRedis(), startRedis(), startRedis()]);
+  const late = at(servers, 2);
+  await using proxy = await chaosProxy({ target: late });
+  await using quorum = await quorumOf(servers, ({ url }, index) => (index === 2 ? proxy.url('redis') : url));
+  const locks = await quorum.manager();
+  const lock = await locks.acquireLock('k');
+  await eventually(async () => expect(await late.cli('KEYS', '*:x')).toContain('{k}:x'));
+  await late.cli('FLUSHALL');
+  proxy.delay({ reply: 100 });
+  // The other two have extended it when this one says that it knows nothing of it; by then it has been released.
+  await lock.extend(20_000);
+  await lock.release();
+  await pause(500);
+  expect(await late.cli('KEYS', '*:x')).toBe('');
+});
+
+test('giving an attempt back takes nothing from the next one, also at a server that has forgotten the script', async () => {
+  const servers = await Promise.all([startRedis(), startRedis(), startRedis()]);
+  const late = at(servers, 2);
+  await using proxy = await chaosProxy({ target: late });
+  await using quorum = await quorumOf(servers, ({ url }, index) => (index === 2 ? proxy.url('redis') : url));
+  const [locks, other] = await Promise.all([quorum.manager(), quorum.manager()]);
+  const lock = await locks.acquireLock('k');
+  await eventually(async () => expect(await late.cli('KEYS', '*:x')).toContain('{k}:x'));
+  await late.cli('FLUSHALL');
+  await late.cli('SCRIPT', 'FLUSH');
+  for (const { source } of [scripts.attempt, scripts.raise, scripts.release])
+    await late.cli('SCRIPT', 'LOAD', source);
+  proxy.delay({ reply: 150 });
+  // Its first attempt loses; that the late server does not know how to give it back is heard after another one was sent.
+  const acquired = other.acquireLock('k', { wait: 10_000 });
+  await pause(60);
+  await lock.release();
+  const next = await acquired;
+  await pause(600);
+  next.assertHeld();
+  expect(await late.cli('GET', String(await late.cli('KEYS', '*:x')).trim())).toContain(
+    `|${next.fencingToken}|`,
+  );
+});
+
 test('a writer is not starved by readers who come and go at a quorum', async () => {
   await using quorum = await startQuorum(3);
   const [readers, writer] = await Promise.all([quorum.manager(), quorum.manager()]);

@@ -2,20 +2,46 @@ import { runInBackground, type Logger } from '@xiaoke/core';
 import type { HoldRequest, RenewRequest } from '../backend.ts';
 import type { Voter } from './voter.ts';
 
+interface Life {
+  /** Answers that have not come, and voters that the hold is being given back to. */
+  open: number;
+  ended: boolean;
+}
+
 /**
  * Gives a hold that a majority has back to a voter that lost it, so that servers may be restarted one after the other
  * under a lock that is held for long.
  */
 export class Healer {
   readonly #logger: Logger;
-  /** Per hold under way, how many voters; a hold that ended meanwhile is taken out. */
-  readonly #underWay = new Map<string, number>();
+  /** Holds about which something is under way. */
+  readonly #lives = new Map<string, Life>();
 
   constructor(logger: Logger) {
     this.#logger = logger;
   }
 
+  /** So many voters are asked about a hold. Until each has answered, it is remembered if the hold ends. */
+  asked(holdId: string, voters: number): void {
+    const life = this.#lives.get(holdId) ?? { open: 0, ended: false };
+    life.open += voters;
+    this.#lives.set(holdId, life);
+  }
+
+  /** One of them has answered, or cannot. */
+  answered(holdId: string): void {
+    const life = this.#lives.get(holdId);
+    if (life === undefined) return;
+    life.open -= 1;
+    if (life.open === 0) this.#lives.delete(holdId);
+  }
+
+  /** Called with an answer of a voter that was asked, before {@link answered}. */
   heal(voter: Voter, { resource, holdId, mode, lease, token }: RenewRequest): void {
+    const life = this.#lives.get(holdId);
+    // The answer came after the release, and nobody would take the hold from this voter again before its lease ends.
+    if (life === undefined || life.ended) return;
+    life.open += 1;
     const request: HoldRequest = {
       resource,
       holdId,
@@ -28,7 +54,6 @@ export class Healer {
       limit: 0,
       owner: '',
     };
-    this.#underWay.set(holdId, (this.#underWay.get(holdId) ?? 0) + 1);
     const work = async (): Promise<void> => {
       try {
         const answer = await voter.attempt(request, false);
@@ -36,11 +61,9 @@ export class Healer {
         if (answer.kind === 'granted' && token !== undefined)
           await voter.confirm(request, token, answer.token);
       } finally {
-        const open = this.#underWay.get(holdId);
-        // Released while it was given back: nobody would take it from this voter again before its lease ends.
-        if (open === undefined) await voter.cancel(request);
-        else if (open === 1) this.#underWay.delete(holdId);
-        else this.#underWay.set(holdId, open - 1);
+        this.answered(holdId);
+        // Released while it was given back.
+        if (life.ended) await voter.cancel(request);
       }
     };
     runInBackground(work, 'give a lock back to a server of the quorum', { logger: this.#logger });
@@ -48,6 +71,7 @@ export class Healer {
 
   /** The hold has ended. */
   ended(holdId: string): void {
-    this.#underWay.delete(holdId);
+    const life = this.#lives.get(holdId);
+    if (life !== undefined) life.ended = true;
   }
 }

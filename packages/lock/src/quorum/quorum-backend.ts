@@ -131,13 +131,19 @@ export class QuorumBackend implements LockBackend {
     const from = this.#instant();
     const without: Voter[] = [];
     let held = 0;
+    this.#healer.asked(hold.holdId, this.#voters.length);
     const { accepted, refused } = await this.#vote(
-      ({ backend }) => backend.claim(hold, block),
+      ({ backend }) =>
+        backend.claim(hold, block).catch((error: unknown) => {
+          this.#healer.answered(hold.holdId);
+          throw error;
+        }),
       (renewal, index) => {
         if (renewal.held) held += 1;
         else without.push(this.#voter(index));
         // Answers go on coming after the majority has decided.
         if (held >= this.#majority) for (const voter of without.splice(0)) this.#healer.heal(voter, hold);
+        this.#healer.answered(hold.holdId);
         return renewal.held;
       },
       hold.lease,

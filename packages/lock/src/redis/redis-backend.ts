@@ -117,17 +117,13 @@ export class RedisBackend implements LockBackend {
     const from = this.#instant();
     const keys = [...this.#keys.all(resource), this.#keys.one(resource, 'i')];
     const args = [holdId, mode, lease, block, patient ? 1 : 0, WISH_TTL, encodeOwner(request.owner)];
-    const all = [...this.#common, ...args];
-    const sent = this.#client.evalsha(scripts.attempt.sha, keys.length, ...keys, ...all);
-    const reply = await sent.catch((error: unknown) => {
-      if (!isNoScript(error) || !wanted()) throw classify(error);
-      return this.#run(scripts.attempt, keys, all);
-    });
+    const reply = await this.#runIf(wanted, scripts.attempt, keys, [...this.#common, ...args]);
     return answerOf(reply as number[], lease, from);
   }
 
-  async cancel({ resource, holdId }: HoldRef): Promise<void> {
-    await this.#numbers(scripts.cancel, resource, [holdId]);
+  /** @param wanted - as that of {@link attempt} */
+  async cancel({ resource, holdId }: HoldRef, wanted: () => boolean = () => true): Promise<void> {
+    await this.#runIf(wanted, scripts.cancel, this.#keys.all(resource), [...this.#common, holdId]);
   }
 
   async release({ resource, holdId }: HoldRef): Promise<boolean> {
@@ -259,6 +255,21 @@ export class RedisBackend implements LockBackend {
 
   #run(script: RedisScript, keys: readonly string[], args: readonly RedisArgument[]): Promise<unknown> {
     return script.run(this.#client, keys, args).catch(rethrow);
+  }
+
+  /** Runs a script of which a server that does not know it is told again only if it is `wanted` still. */
+  async #runIf(
+    wanted: () => boolean,
+    script: RedisScript,
+    keys: readonly string[],
+    args: readonly RedisArgument[],
+  ): Promise<unknown> {
+    try {
+      return await this.#client.evalsha(script.sha, keys.length, ...keys, ...args);
+    } catch (error) {
+      if (!isNoScript(error) || !wanted()) throw classify(error);
+      return await this.#run(script, keys, args);
+    }
   }
 
   #instant(): Instant {

@@ -50,9 +50,10 @@ export class RedisVoter implements Voter {
       });
   }
 
+  // One that was sent after this is not to be given back: where the script is not known, the second command comes behind it.
   async cancel(hold: HoldRef): Promise<void> {
     this.#unwant(hold);
-    await this.backend.cancel(hold);
+    await this.backend.cancel(hold, () => !this.#isWanted(hold));
   }
 
   async release(hold: HoldRef): Promise<boolean> {
@@ -92,6 +93,11 @@ export class RedisVoter implements Voter {
       this.#client.off('ready', up);
       this.#client.off('close', down);
     };
+  }
+
+  #isWanted({ holdId }: HoldRef): boolean {
+    for (const { wanted } of this.#attempts.get(holdId) ?? []) if (wanted) return true;
+    return false;
   }
 
   // What was sent comes before what ends the hold, on one connection. But an attempt whose script the server does not know has
