@@ -289,9 +289,7 @@ test('giving an attempt back takes nothing from the next one, also at a server t
   const next = await acquired;
   await pause(600);
   next.assertHeld();
-  expect(await late.cli('GET', String(await late.cli('KEYS', '*:x')).trim())).toContain(
-    `|${next.fencingToken}|`,
-  );
+  expect(await late.cli('GET', (await late.cli('KEYS', '*:x')).trim())).toContain(`|${next.fencingToken}|`);
 });
 
 test('a writer is not starved by readers who come and go at a quorum', async () => {
