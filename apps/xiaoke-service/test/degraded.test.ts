@@ -16,7 +16,7 @@ test('while a dependency is down routine requests wait and urgent ones are serve
   const service = await startService({ port: 0, env: { ...QUICK, XIAOKE_CACHE__REDIS_URL: redis.url } });
   const client = new Client(service.url);
   try {
-    expect((await client.call('/readyz')).status).toBe(200);
+    await eventually(async () => (await client.call('/readyz')).status === 200, { timeout: 20_000 });
     redis.pause();
     await eventually(async () => (await client.call('/readyz')).status === 503, { timeout: 20_000 });
     await eventually(() => service.platform.config.get('service.degraded_mode'));

@@ -2,7 +2,7 @@ import { connect } from 'amqp-connection-manager';
 import amqplib from 'amqplib';
 import { Connection } from 'rabbitmq-client';
 import { createQueueManager, type QueueManagerOptions } from '@xiaoke/queue';
-import { PAYLOAD } from './support/contenders.ts';
+import { PAYLOAD } from './contenders.ts';
 
 /** Where the servers of a run are. */
 export interface Servers {
