@@ -2,7 +2,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import {
   closeRun,
   listFailures,
@@ -17,7 +17,10 @@ beforeEach(() => {
   root = mkdtempSync(join(tmpdir(), 'run-tests-'));
   for (const group of ['packages', 'apps', 'tooling']) mkdirSync(join(root, group));
 });
-afterEach(() => rmSync(root, { recursive: true }));
+afterEach(() => {
+  vi.restoreAllMocks();
+  rmSync(root, { recursive: true });
+});
 
 function addPackage(folder: string, manifest: object): void {
   mkdirSync(join(root, folder), { recursive: true });
@@ -125,6 +128,8 @@ test('two packages run at once, of those that run two files themselves one after
 test('a run whose process failed is not well, whatever its report says', () => {
   addReport('packages/a', '1', { numPassedTests: 1 });
   const run = { root, folders: ['packages/a'], id: '1' };
+  vi.spyOn(console, 'log').mockImplementation(() => {});
+  vi.spyOn(console, 'error').mockImplementation(() => {});
   expect(closeRun({ ...run, broken: ['packages/a'] })).toBe(false);
   addReport('packages/a', '1', { numPassedTests: 1 });
   expect(closeRun({ ...run, broken: [] })).toBe(true);
