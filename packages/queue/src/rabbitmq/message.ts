@@ -23,7 +23,8 @@ export function messageOf(
     attempts + stalls + dueAt === 0 ? String(generation) : `${generation}.${attempts}.${stalls}.${dueAt}`;
   const content = Buffer.from(blob);
   const shared = { content, queue, id, owed: generation, correlationId };
-  // Written out: V8 takes microseconds to add members to an object that was spread.
+  // What is left of a unit is waited for by the consumer, to the millisecond. The usual message is written out: V8 takes
+  // microseconds to add members to an object that was spread.
   if (delay < DELAY_UNIT)
     return {
       content,
@@ -35,7 +36,6 @@ export function messageOf(
       routingKey: target,
       level: -1,
     };
-  // What is left of a unit is waited for by the consumer, to the millisecond.
   if (way.plugin) {
     const headers = { 'x-delay': Math.min(Math.ceil(delay), 2 ** 32 - 2) };
     const { plugin: exchange } = delayNames;
