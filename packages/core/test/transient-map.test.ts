@@ -22,7 +22,10 @@ function grownOld(map: MapLike<number, number[]>): number {
   collect();
   const before = old();
   for (let at = LIVE; at < 5_000; at += 1) {
-    map.set(at, Array.from({ length: 128 }, () => at));
+    map.set(
+      at,
+      Array.from({ length: 128 }, () => at),
+    );
     map.delete(at - LIVE);
     if (at % 1_000 === 0) collect({ type: 'minor' });
   }
