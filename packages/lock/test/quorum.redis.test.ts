@@ -1,6 +1,12 @@
 import { InvalidOptionError } from '@xiaoke/core';
 import { eventually } from '@xiaoke/core/testing';
-import { chaosProxy, settableClock, startRedis, type RedisServer } from '@xiaoke/test-servers';
+import {
+  chaosProxy,
+  settableClock,
+  startRedis,
+  type ChaosProxy,
+  type RedisServer,
+} from '@xiaoke/test-servers';
 import { expect, test } from 'vitest';
 import {
   createLockManager,
@@ -49,6 +55,23 @@ async function quorumOf(
 async function startQuorum(size: number): Promise<Quorum> {
   const servers = await Promise.all(Array.from({ length: size }, () => startRedis()));
   return await quorumOf(servers, ({ url }) => url);
+}
+
+/** Three servers, the answers of one of which a test can hold up. */
+async function startQuorumWithLateServer(): Promise<Quorum & { late: RedisServer; proxy: ChaosProxy }> {
+  const servers = await Promise.all([startRedis(), startRedis(), startRedis()]);
+  const late = at(servers, 2);
+  const proxy = await chaosProxy({ target: late });
+  const quorum = await quorumOf(servers, ({ url }, index) => (index === 2 ? proxy.url('redis') : url));
+  return {
+    ...quorum,
+    late,
+    proxy,
+    [Symbol.asyncDispose]: async () => {
+      await quorum[Symbol.asyncDispose]();
+      await proxy[Symbol.asyncDispose]();
+    },
+  };
 }
 
 const at = (servers: readonly RedisServer[], index: number): RedisServer => {
@@ -235,10 +258,8 @@ test.each([LockType.EXCLUSIVE, LockType.SHARED])(
 );
 
 test('whoever lost leaves no hold at a server that answers late and has forgotten the script', async () => {
-  const servers = await Promise.all([startRedis(), startRedis(), startRedis()]);
-  const late = at(servers, 2);
-  await using proxy = await chaosProxy({ target: late });
-  await using quorum = await quorumOf(servers, ({ url }, index) => (index === 2 ? proxy.url('redis') : url));
+  await using quorum = await startQuorumWithLateServer();
+  const { late, proxy } = quorum;
   const [locks, other] = await Promise.all([quorum.manager(), quorum.manager()]);
   const lock = await locks.acquireLock('k');
   await late.cli('FLUSHALL');
@@ -253,10 +274,8 @@ test('whoever lost leaves no hold at a server that answers late and has forgotte
 });
 
 test('an answer that comes after the release gives the hold back to nobody', async () => {
-  const servers = await Promise.all([startRedis(), startRedis(), startRedis()]);
-  const late = at(servers, 2);
-  await using proxy = await chaosProxy({ target: late });
-  await using quorum = await quorumOf(servers, ({ url }, index) => (index === 2 ? proxy.url('redis') : url));
+  await using quorum = await startQuorumWithLateServer();
+  const { late, proxy } = quorum;
   const locks = await quorum.manager();
   const lock = await locks.acquireLock('k');
   await eventually(async () => expect(await late.cli('KEYS', '*:x')).toContain('{k}:x'));
@@ -270,10 +289,8 @@ test('an answer that comes after the release gives the hold back to nobody', asy
 });
 
 test('giving an attempt back takes nothing from the next one, also at a server that has forgotten the script', async () => {
-  const servers = await Promise.all([startRedis(), startRedis(), startRedis()]);
-  const late = at(servers, 2);
-  await using proxy = await chaosProxy({ target: late });
-  await using quorum = await quorumOf(servers, ({ url }, index) => (index === 2 ? proxy.url('redis') : url));
+  await using quorum = await startQuorumWithLateServer();
+  const { late, proxy } = quorum;
   const [locks, other] = await Promise.all([quorum.manager(), quorum.manager()]);
   const lock = await locks.acquireLock('k');
   await eventually(async () => expect(await late.cli('KEYS', '*:x')).toContain('{k}:x'));

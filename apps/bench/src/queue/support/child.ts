@@ -7,7 +7,8 @@
  */
 import { Redis } from 'ioredis';
 import type { Figures } from '../../harness.ts';
-import { contenders, type Contender } from './contenders.ts';
+import { contenders } from './contenders.ts';
+import { inFlight } from './in-flight.ts';
 import { costPerTask } from './redis-cost.ts';
 
 const [mode = '', candidate = '', url = '', name = '', first = '0', second = '0', third = '1'] =
@@ -25,7 +26,7 @@ process.exit(0);
 async function measure(warm: number, count: number, width: number): Promise<Figures> {
   if (mode === 'process') return await processing(warm, count, width);
   const work: (tasks: number) => Promise<void> =
-    mode === 'bulk' ? fill : (tasks) => inFlight(queue, tasks, width);
+    mode === 'bulk' ? fill : (tasks) => inFlight(() => queue.add(), tasks, width);
   await work(warm);
   const before = await usedMemory();
   const figures = await costPerTask(url, count, () => work(count));
@@ -56,17 +57,6 @@ async function processing(warm: number, count: number, slots: number): Promise<F
 
 async function fill(count: number): Promise<void> {
   for (let left = count; left > 0; left -= 5_000) await queue.fill(Math.min(left, 5_000));
-}
-
-async function inFlight(to: Contender, count: number, width: number): Promise<void> {
-  let left = count;
-  const producer = async (): Promise<void> => {
-    while (left > 0) {
-      left -= 1;
-      await to.add();
-    }
-  };
-  await Promise.all(Array.from({ length: width }, producer));
 }
 
 async function usedMemory(): Promise<number> {

@@ -5,6 +5,7 @@
  *   publish | consume <candidate> <amqp url> <redis url> <queue> <warm-up> <count> <in flight or slots>
  */
 import type { Figures } from '../../harness.ts';
+import { inFlight } from './in-flight.ts';
 import { rabbitContenders } from './rabbitmq-contenders.ts';
 
 const [mode, candidate = '', amqp = '', redis = '', name = '', ...numbers] = process.argv.slice(2);
@@ -37,14 +38,7 @@ async function consuming(): Promise<Figures> {
 }
 
 async function publish(messages: number): Promise<void> {
-  let left = messages;
-  const producer = async (): Promise<void> => {
-    while (left > 0) {
-      left -= 1;
-      await queue.add();
-    }
-  };
-  await Promise.all(Array.from({ length: width }, producer));
+  await inFlight(() => queue.add(), messages, width);
 }
 
 async function costOf(tasks: number, work: () => Promise<void>): Promise<Figures> {
