@@ -60,7 +60,7 @@ export async function addTasks(
   if (arePlain(tasks)) {
     const args: RedisArgument[] = [queue, tasks[0]?.priority ?? 1];
     for (const { id, blob } of tasks) args.push(id, blob);
-    if ((await link.run(scripts.addPlain, keys.base, args)) === 1) return [];
+    return (await link.run(scripts.addPlain, keys.base, args)) as string[];
   }
   const args: RedisArgument[] = [queue, tasks.length, ''];
   let special: Record<string, object> | undefined;

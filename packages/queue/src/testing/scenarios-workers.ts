@@ -151,6 +151,22 @@ export const workerScenarios: readonly ConformanceScenario[] = [
     },
   },
   {
+    name: 'a hundred calls at once, one of them for a task that is there already, are done in the order they were made',
+    async run({ manager }) {
+      const queue = await manager();
+      const order: number[] = [];
+      queue.registerTaskHandler('n', async (n: number) => void order.push(n));
+      const there = await queue.enqueueTask('n', -1, { id: 'there' });
+      const numbers = Array.from({ length: 100 }, (_, n) => n);
+      const again = queue.enqueueTask('n', -2, { id: 'there' });
+      const tasks = await Promise.all(numbers.map((n) => queue.enqueueTask('n', n)));
+      same([there.duplicate, (await again).duplicate], [false, true], 'duplicates');
+      await queue.startWorkers(1);
+      for (const task of tasks) await task.result({ timeout: 10_000 });
+      same(order, [-1, ...numbers], 'order');
+    },
+  },
+  {
     name: 'under a rate limit the urgent goes first',
     async run({ manager }) {
       const queue = await manager({
