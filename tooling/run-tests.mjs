@@ -93,7 +93,7 @@ export function listFailures(root, folders, id) {
 }
 
 /** @param {string} message */
-const beginning = (message) => message.split('\n').slice(0, 3).join('\n    ').slice(0, 600);
+const beginning = (message) => message.split('\n').slice(0, 6).join('\n    ').slice(0, 1200);
 
 /** A file that dies before its first test has no failed test, only a failed file. @param {FileReport} file */
 const isBroken = (file) => file.status === 'failed' && file.assertionResults.length === 0;

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 
 import { eventually } from './eventually.ts';
 import { processGuard } from './process-guard.ts';
-import { signalTree } from './process-tree.ts';
+import { descendantsOf, isRunning, signalTree } from './process-tree.ts';
 
 /** How one server is run; the same for its first start and for every restart. */
 export interface ServerPlan {
@@ -73,9 +73,15 @@ export class ServerProcess implements AsyncDisposable {
     if (child === undefined) return;
     child.ref();
     const gone = once(child, 'exit');
+    const helpers = descendantsOf(this.pid);
     signalTree(this.pid, signal);
     if (signal !== 'SIGKILL') signalTree(this.pid, 'SIGCONT');
     await gone;
+    // What was started may be a script that ends before the server does, which still holds its port and files.
+    await eventually(() => !helpers.some(isRunning), {
+      timeoutMs: 30_000,
+      what: `all of ${this.name} to end`,
+    });
   }
 
   /** Starts it on the same port and directory; kills it first (-9) when it still runs. */
@@ -113,7 +119,11 @@ export class ServerProcess implements AsyncDisposable {
       if (this.#child !== child) throw new Error(`${name} ended before it was ready`);
     } catch (cause) {
       await this.kill();
-      throw new Error(`${name} did not start on port ${this.port}:\n${this.log().slice(-3000)}`, { cause });
+      const said = this.log().slice(logged);
+      throw new Error(
+        `${name} did not start on port ${this.port}:\n${complaintsIn(said)}\n${said.slice(-3000)}`,
+        { cause },
+      );
     }
   }
 
@@ -149,4 +159,10 @@ export class ServerProcess implements AsyncDisposable {
     child.unref();
     return child;
   }
+}
+
+/** The lines that tell why; a server may go on for pages after them. */
+function complaintsIn(log: string): string {
+  const lines = log.split('\n').filter((line) => /error|fail|in use|refused|denied/i.test(line));
+  return lines.slice(0, 5).join('\n').slice(0, 1500);
 }

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 
 import { expect, test } from 'vitest';
 
-import { isRunning, sharedRedis, startRedis } from '../src/index.ts';
+import { freePort, isRunning, sharedRedis, spawnNode, startRedis } from '../src/index.ts';
 
 test('a Redis starts on a free port, answers, and leaves neither process nor directory', async () => {
   const redis = await startRedis();
@@ -33,6 +33,21 @@ test('a port that somebody else holds is an error, never a connection to the str
 
   await expect(startRedis({ port: stranger.port })).rejects.toThrow(/did not start on port/);
   expect(await stranger.cli('PING')).toBe('PONG');
+});
+
+test('nobody else is given the port of a server that is down', async () => {
+  const ports = await Promise.all(Array.from({ length: 200 }, () => freePort()));
+  expect(new Set(ports).size).toBe(200);
+
+  const code = `
+    import { freePort } from '@xiaoke/test-servers';
+    const ports = [];
+    for (let n = 0; n < 400; n += 1) ports.push(await freePort());
+    process.send({ ports });
+  `;
+  await using other = spawnNode({ code, from: import.meta.url });
+  const { ports: others } = await other.message((message) => 'ports' in message);
+  expect(ports.filter((port) => (others as number[]).includes(port))).toEqual([]);
 });
 
 test('with the append-only file a kill -9 and a restart lose nothing that was answered', async () => {
