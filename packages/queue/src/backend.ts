@@ -124,6 +124,8 @@ export interface SessionListener {
   onCancel(id: string, reason: string): void;
   /** An outage has begun; the session goes on trying. */
   onError(error: unknown): void;
+  /** Turns of this queue that are under way have to be repeated, for as long as it takes. */
+  onDelay(queue: string): void;
   /** Claims that are no longer ours. */
   onLost(ids: readonly string[]): void;
   /** The ids that this session's pool believes it holds, per queue. */

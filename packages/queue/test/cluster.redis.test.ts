@@ -303,4 +303,43 @@ describe('a queue in several partitions of a three-node Cluster', () => {
     await eventually(() => expect(done.size).toBe(260), { timeout: 25_000 });
     for (const task of tasks) expect((await queue.getTask(task.id))?.state).toBe('completed');
   }, 60_000);
+
+  it('goes on at the other nodes while one is dead, and with its tasks when it is back', async () => {
+    await using own = await startRedisCluster({ appendonly: 'always' });
+    // By default a Redis Cluster that lacks a node refuses everything.
+    await Promise.all(
+      own.nodes.map((node) => node.cli('CONFIG', 'SET', 'cluster-require-full-coverage', 'no')),
+    );
+    const other = new Cluster(own.nodes.map(({ host, port }) => ({ host, port })));
+    other.on('error', () => {});
+    const queue = await connect(fresh(), { redis: other, enqueueTimeout: '3s' });
+    const done = new Set<number>();
+    const running = { now: 0, most: 0 };
+    queue.registerTaskHandler('t', async (n: number) => {
+      running.now += 1;
+      running.most = Math.max(running.most, running.now);
+      await new Promise((resolve) => setTimeout(resolve, 5));
+      running.now -= 1;
+      done.add(n);
+    });
+    const before = await queue.enqueueTasks(
+      Array.from({ length: 300 }, (_, n) => ({ name: 't', payload: n })),
+    );
+    await queue.startWorkers(4);
+    await eventually(() => expect(done.size).toBeGreaterThan(20));
+    const [victim] = own.nodes;
+    await victim?.kill();
+    const during = await Promise.allSettled(
+      Array.from({ length: 60 }, (_, n) => queue.enqueueTask('t', 300 + n)),
+    );
+    const accepted = during.flatMap(({ status }, n) => (status === 'fulfilled' ? [300 + n] : []));
+    expect(accepted.length).toBeGreaterThan(10);
+    await eventually(() => expect(accepted.filter((n) => !done.has(n))).toEqual([]), { timeout: 15_000 });
+    expect(victim?.running).toBe(false);
+    await victim?.restart();
+    for (const task of before) await task.result({ timeout: '20s' });
+    expect(running.most).toBeLessThanOrEqual(4);
+    await queue.close({ timeout: 1_000 });
+    other.disconnect();
+  }, 90_000);
 });

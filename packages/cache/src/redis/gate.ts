@@ -1,5 +1,5 @@
 import { XiaokeError, type Clock, type Random, type Timer } from '@xiaoke/core';
-import type { RedisConnection, RedisLike } from '@xiaoke/core/redis';
+import { renewConnection, type RedisConnection, type RedisLike } from '@xiaoke/core/redis';
 
 /** Redis could not be asked, or did not answer. Never leaves this tier. */
 export class AwayError extends XiaokeError {
@@ -230,7 +230,7 @@ export class Gate {
       await this.#inTime(reply, undefined, patience);
     } catch (error) {
       const connection = this.#connection;
-      if (error instanceof AwayError && connection?.owned === true) connection.client.disconnect(true);
+      if (error instanceof AwayError && connection?.owned === true) renewConnection(connection.client);
       throw error;
     }
   }

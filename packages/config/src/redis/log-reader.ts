@@ -1,5 +1,5 @@
 import { Background, sleep, withTimeout, type Clock, type Logger, type Random } from '@xiaoke/core';
-import type { RedisConnection, RedisLike } from '@xiaoke/core/redis';
+import { renewConnection, type RedisConnection, type RedisLike } from '@xiaoke/core/redis';
 import type { StoreListener, StoreNews } from '../store.ts';
 
 /** What a reader of the log needs. */
@@ -78,7 +78,7 @@ export class LogReader {
         if (signal.aborted) return;
         failures += 1;
         listener.onUnavailable(error instanceof Error ? error.name : 'unknown');
-        if (this.#client.status === 'ready') this.#client.disconnect(true);
+        renewConnection(this.#client);
         const wait = Math.min(RETRY_MAX, 25 * 2 ** Math.min(failures, 6)) * (0.5 + random() / 2);
         await sleep(wait, { clock, signal, ref: false }).catch(() => {});
       }

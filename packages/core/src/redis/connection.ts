@@ -129,6 +129,17 @@ class Connection implements RedisConnection {
   }
 }
 
+/**
+ * Replaces a connection that stays silent. One that is only being made has a limit of time of its own. A Cluster is
+ * replaced once it is ready alone: disconnected earlier, ioredis 5 and 6 may take it for ready when it has no connection,
+ * and then never make one again.
+ */
+export function renewConnection(client: RedisLike): void {
+  // 'connect' is a connection whose server has not said yet that it is ready.
+  const silent = client.status === 'ready' || (client.status === 'connect' && !isRedisCluster(client));
+  if (silent) client.disconnect(true);
+}
+
 /** Says goodbye if the server answers in time, cuts the connection in any case, and waits for it to be gone. */
 async function closeClient(client: RedisLike, timeout: number): Promise<void> {
   const ended = new Promise<void>((resolve) => {

@@ -14,7 +14,13 @@ export {
   type RedisLike,
   type RedisOption,
 } from './redis-like.ts';
-export { openRedis, type LoadIoredis, type OpenRedisOptions, type RedisConnection } from './connection.ts';
+export {
+  openRedis,
+  renewConnection,
+  type LoadIoredis,
+  type OpenRedisOptions,
+  type RedisConnection,
+} from './connection.ts';
 export { RedisScript } from './script.ts';
 export { decodeTag, encodeTag, keyspace, type Keyspace } from './keyspace.ts';
 export { RedisSubscriber, type MessageListener, type SubscriberOptions } from './subscriber.ts';

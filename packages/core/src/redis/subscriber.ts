@@ -2,7 +2,7 @@ import { Background } from '../background.ts';
 import { systemClock, type Clock, type Timer } from '../clock.ts';
 import { silentLogger, type Logger } from '../logger.ts';
 import { withTimeout } from '../wait.ts';
-import type { RedisConnection } from './connection.ts';
+import { renewConnection, type RedisConnection } from './connection.ts';
 import type { RedisLike } from './redis-like.ts';
 
 /** Receives the messages of one channel. */
@@ -116,7 +116,7 @@ export class RedisSubscriber {
     try {
       await withTimeout(this.#client.call('PING'), this.#probeEvery, 'PING', { ref: false });
     } catch {
-      if (!this.#closed && this.#client.status === 'ready') this.#client.disconnect(true);
+      if (!this.#closed) renewConnection(this.#client);
     }
   }
 }

@@ -1,5 +1,11 @@
 import { onAbort, sleep, systemClock, systemRandom, type Timer } from '@xiaoke/core';
-import type { RedisArgument, RedisConnection, RedisLike, RedisScript } from '@xiaoke/core/redis';
+import {
+  renewConnection,
+  type RedisArgument,
+  type RedisConnection,
+  type RedisLike,
+  type RedisScript,
+} from '@xiaoke/core/redis';
 import { QueueError } from '../errors.ts';
 
 /** A script as `scripts.generated.ts` gives it, ready to run. */
@@ -22,9 +28,10 @@ export function isTransient(error: unknown): boolean {
  */
 export class RedisLink {
   readonly client: RedisLike;
-  readonly #watch: Timer;
+  readonly #watch: Timer | undefined;
   readonly #pending = new Map<number, number>();
   #last = 0;
+  #connectedAt = -Infinity;
   #closed = false;
 
   constructor(connection: RedisConnection, silentAfter: number = SILENT_AFTER) {
@@ -34,9 +41,14 @@ export class RedisLink {
       maxRetriesPerRequest: 0,
       enableOfflineQueue: true,
       connectTimeout: 3_000,
+      // Of a Cluster, each node's connection is watched by itself: the others go on while one is silent.
+      ...(connection.cluster && { socketTimeout: silentAfter }),
       retryStrategy: (times: number) =>
         Math.min(20 * 2 ** Math.min(times, 6), 1_000) * (0.5 + systemRandom() / 2),
     });
+    if (connection.cluster) return;
+    for (const event of ['connect', 'ready'])
+      this.client.on(event, () => (this.#connectedAt = systemClock.monotonic()));
     this.#watch = systemClock
       .setInterval(() => this.#check(silentAfter), Math.min(1_000, silentAfter / 2))
       .unref();
@@ -58,7 +70,7 @@ export class RedisLink {
 
   close(): void {
     this.#closed = true;
-    this.#watch.cancel();
+    this.#watch?.cancel();
     this.client.disconnect();
   }
 
@@ -76,10 +88,10 @@ export class RedisLink {
 
   #check(silentAfter: number): void {
     const [oldest] = this.#pending.values();
-    if (oldest === undefined || systemClock.monotonic() - oldest < silentAfter || this.#closed) return;
-    if (this.client.status === 'reconnecting') return;
-    this.#pending.clear();
-    this.client.disconnect(true);
+    if (oldest === undefined || this.#closed) return;
+    // What waited for the connection was not asked before there was one.
+    const asked = Math.max(oldest, this.#connectedAt);
+    if (systemClock.monotonic() - asked >= silentAfter) renewConnection(this.client);
   }
 }
 

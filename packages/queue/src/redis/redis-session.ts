@@ -116,6 +116,7 @@ export class RedisSession implements Session {
       } catch (error) {
         if (!isTransient(error) || this.#closed) throw error;
         this.#trouble(error);
+        this.listener.onDelay(queue);
         await sleep(Math.min(10 * 2 ** Math.min(tries, 7), 500) * (0.5 + systemRandom() / 2), { ref: false });
       }
     }

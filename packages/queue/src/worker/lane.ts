@@ -29,6 +29,12 @@ export interface LaneOptions {
   readonly failed: (error: unknown) => void;
 }
 
+/** A turn under way, and the slots that it has reserved. */
+interface Flight {
+  readonly slots: number;
+  lent: boolean;
+}
+
 /**
  * One queue as one pool sees it. While a turn flies, what finishes gathers for the next (group commit), and a slot is used
  * again only by the turn that commits its outcome, or later. Where the session allows two turns at once, each takes half of
@@ -42,6 +48,7 @@ export class Lane implements SlotTaker {
   nextAt: number = Infinity;
   readonly #options: LaneOptions;
   #finished: ActiveTask[] = [];
+  readonly #flights = new Set<Flight>();
   #scheduled = false;
   #turning = 0;
   #mayHaveWork = true;
@@ -88,6 +95,15 @@ export class Lane implements SlotTaker {
   stopClaiming(): void {
     this.#accepting = false;
     this.#options.slots.leave(this);
+  }
+
+  /** The backend does not answer the turns under way: until it does, other lanes may use their slots. */
+  lend(): void {
+    for (const flight of this.#flights) {
+      if (flight.lent) continue;
+      flight.lent = true;
+      this.#options.slots.release(flight.slots);
+    }
   }
 
   /** Runs no more turns. */
@@ -171,12 +187,15 @@ export class Lane implements SlotTaker {
     const { session, slots, quotas, clock } = this.#options;
     const held = batch.length;
     const extra = Math.max(0, want - held);
+    const flight = { slots: held + extra, lent: false };
+    this.#flights.add(flight);
     try {
       const reply = await session.turn(this.queue, {
         settlements: toSettlements(batch),
         want,
         quotas: quotas.next(want),
       });
+      this.#land(flight);
       this.#failures = 0;
       const lost = new Set(reply.lost);
       for (const task of batch) {
@@ -184,13 +203,20 @@ export class Lane implements SlotTaker {
         if (task.outcome !== undefined && !lost.has(task.id)) this.#options.settled(task, task.outcome);
       }
       this.#note(reply, want);
-      this.#start(reply);
-      slots.release(held + extra - reply.claims.length);
+      const left = flight.slots - reply.claims.length;
+      this.#start(reply, flight.lent ? Math.max(0, slots.used - left - slots.total) : 0);
+      slots.release(left);
       this.nextAt = reply.nextMs === undefined ? Infinity : clock.monotonic() + reply.nextMs;
     } catch (error) {
+      this.#land(flight);
       slots.release(extra);
       await this.#recover(batch, error);
     }
+  }
+
+  #land(flight: Flight): void {
+    this.#flights.delete(flight);
+    if (flight.lent) this.#options.slots.retake(flight.slots);
   }
 
   #note(reply: TurnReply, want: number): void {
@@ -199,12 +225,16 @@ export class Lane implements SlotTaker {
     if (!this.#mayHaveWork) this.#options.slots.leave(this);
   }
 
-  #start(reply: TurnReply): void {
+  /** Starts what was claimed, but for `tooMany` at the end, which go back: their slots were lent and are in use. */
+  #start(reply: TurnReply, tooMany: number): void {
     // Nobody would settle them: their claims lapse with the lease of this worker.
     if (this.#closed) return;
     const { runner } = this.#options;
+    let room = reply.claims.length - tooMany;
     for (const claim of reply.claims) {
       const task = runner.open(claim, this.queue, reply.now);
+      if (room <= 0) task.outcome ??= { kind: 'return' };
+      room -= 1;
       this.tasks.set(claim.id, task);
       runner.start(task, this.#done);
     }

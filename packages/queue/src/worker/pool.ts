@@ -105,6 +105,7 @@ export class Pool implements WorkerPool {
         for (const lane of lanes.values()) lane.tasks.get(id)?.stop('cancelled', cancelled(id, reason));
       },
       onError: (error) => this.#options.failed(error),
+      onDelay: (queue) => lanes.get(queue)?.lend(),
       onLost: (ids) => {
         for (const id of ids) for (const lane of lanes.values()) lane.lose(id);
       },

@@ -48,6 +48,11 @@ export class Slots {
     return taken;
   }
 
+  /** Takes back what was lent, be it free or not. */
+  retake(count: number): void {
+    this.#used += count;
+  }
+
   release(count: number): void {
     if (count === 0) return;
     this.#used -= count;

@@ -7,7 +7,13 @@ import {
   type Logger,
   type RedisOption,
 } from '@xiaoke/core';
-import { openRedis, type RedisArgument, type RedisConnection, type RedisScript } from '@xiaoke/core/redis';
+import {
+  openRedis,
+  renewConnection,
+  type RedisArgument,
+  type RedisConnection,
+  type RedisScript,
+} from '@xiaoke/core/redis';
 
 /** How a link is made. */
 export interface RedisLinkOptions {
@@ -79,9 +85,7 @@ export class RedisLink {
    */
   async #renew(): Promise<void> {
     const connection = await this.#connection?.catch(() => undefined);
-    if (connection?.owned !== true) return;
-    // 'connect' is a connection whose server has not said yet that it is ready; one on the way has a limit of its own.
-    if (['ready', 'connect'].includes(connection.client.status)) connection.client.disconnect(true);
+    if (connection?.owned === true) renewConnection(connection.client);
   }
 
   async close(timeout: number): Promise<void> {
