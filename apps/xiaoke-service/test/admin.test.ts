@@ -1,14 +1,20 @@
 import { request } from 'node:http';
+import { startPostgres, type PostgresServer } from '@xiaoke/test-servers';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { startService, type Service } from '../src/service.ts';
 import { AT_ONCE } from './support/client.ts';
 
+let postgres: PostgresServer;
 let service: Service;
 
 beforeAll(async () => {
-  service = await startService({ port: 0, env: AT_ONCE });
+  postgres = await startPostgres();
+  service = await startService({ port: 0, env: { ...AT_ONCE, DATABASE_URL: postgres.url } });
 });
-afterAll(() => service?.close());
+afterAll(async () => {
+  await service?.close();
+  await postgres?.stop();
+});
 
 /** The status of a POST that pauses a queue, with headers that fetch() would not let through. */
 async function pause(headers: Record<string, string>): Promise<number | undefined> {

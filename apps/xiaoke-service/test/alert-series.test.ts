@@ -1,4 +1,5 @@
 import { defaultRules } from '@xiaoke/metrics/alerts';
+import { startPostgres } from '@xiaoke/test-servers';
 import { expect, test } from 'vitest';
 import { startService } from '../src/service.ts';
 import { AT_ONCE, Client } from './support/client.ts';
@@ -7,7 +8,8 @@ import { AT_ONCE, Client } from './support/client.ts';
 const ELSEWHERE = /^(up|ALERTS)$|:/;
 
 test('every series that the alert rules ask for is there once the service has worked', async () => {
-  const service = await startService({ port: 0, env: AT_ONCE });
+  await using postgres = await startPostgres();
+  const service = await startService({ port: 0, env: { ...AT_ONCE, DATABASE_URL: postgres.url } });
   try {
     const client = new Client(service.url);
     await client.ended(await client.submitMany(20));

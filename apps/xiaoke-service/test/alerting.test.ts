@@ -3,11 +3,13 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { eventually } from '@xiaoke/core/testing';
+import { startPostgres } from '@xiaoke/test-servers';
 import { expect, test } from 'vitest';
 import { startService } from '../src/service.ts';
 import { AT_ONCE, Client } from './support/client.ts';
 
 test('an alert reaches the webhook of the configuration, whose address is shown to nobody', async () => {
+  await using postgres = await startPostgres();
   const received: string[] = [];
   const receiver = createServer((request, response) => {
     void text(request).then((body) => received.push(`${request.headers.authorization ?? ''} ${body}`));
@@ -17,7 +19,11 @@ test('an alert reaches the webhook of the configuration, whose address is shown 
   const { port } = receiver.address() as AddressInfo;
   const service = await startService({
     port: 0,
-    env: { ...AT_ONCE, XIAOKE_ALERTS__WEBHOOK_URL: `http://robot:open-sesame@127.0.0.1:${port}/` },
+    env: {
+      ...AT_ONCE,
+      DATABASE_URL: postgres.url,
+      XIAOKE_ALERTS__WEBHOOK_URL: `http://robot:open-sesame@127.0.0.1:${port}/`,
+    },
   });
   try {
     // The watchdog fires always, so that a silence means that alerts do not arrive.

@@ -12,8 +12,12 @@ const QUICK = {
 
 test('while a dependency is down routine requests wait and urgent ones are served; afterwards all end', async () => {
   await using redis = await startRedis();
+  await using postgres = await startPostgres();
   // Only the cache is on Redis, and it goes on without it: what is lost is readiness.
-  const service = await startService({ port: 0, env: { ...QUICK, XIAOKE_CACHE__REDIS_URL: redis.url } });
+  const service = await startService({
+    port: 0,
+    env: { ...QUICK, DATABASE_URL: postgres.url, XIAOKE_CACHE__REDIS_URL: redis.url },
+  });
   const client = new Client(service.url);
   try {
     await eventually(async () => (await client.call('/readyz')).status === 200, { timeout: 20_000 });

@@ -1,6 +1,6 @@
 import { eventually } from '@xiaoke/core/testing';
 import { createServiceRegistry } from '@xiaoke/health/discovery';
-import { startRedis } from '@xiaoke/test-servers';
+import { startPostgres, startRedis } from '@xiaoke/test-servers';
 import { expect, test } from 'vitest';
 import { startService } from '../src/service.ts';
 import { Client } from './support/client.ts';
@@ -11,7 +11,8 @@ interface Instances {
 
 test('instances of the service find each other, and one that drains takes no new traffic', async () => {
   await using redis = await startRedis();
-  const env = { REDIS_URL: redis.url, XIAOKE_SERVICE__DRAIN_DELAY: '1s' };
+  await using postgres = await startPostgres();
+  const env = { REDIS_URL: redis.url, DATABASE_URL: postgres.url, XIAOKE_SERVICE__DRAIN_DELAY: '1s' };
   const first = await startService({ port: 0, env });
   const second = await startService({
     port: 0,

@@ -1,4 +1,4 @@
-import { startRedis } from '@xiaoke/test-servers';
+import { startPostgres, startRedis } from '@xiaoke/test-servers';
 import { expect, test } from 'vitest';
 import { startService } from '../src/service.ts';
 import { AT_ONCE, Client } from './support/client.ts';
@@ -16,9 +16,11 @@ async function checksOf(env: Record<string, string>): Promise<string[]> {
 test('every Redis the service uses is checked, once, and named after who uses it', async () => {
   await using first = await startRedis();
   await using second = await startRedis();
-  expect(await checksOf({})).toEqual([]);
-  expect(await checksOf({ REDIS_URL: first.url })).toEqual(['redis']);
-  expect(await checksOf({ REDIS_URL: first.url, XIAOKE_CACHE__REDIS_URL: second.url })).toEqual([
+  await using postgres = await startPostgres();
+  const env = { DATABASE_URL: postgres.url, REDIS_URL: first.url };
+  expect(await checksOf({ DATABASE_URL: postgres.url })).toEqual([]);
+  expect(await checksOf(env)).toEqual(['redis']);
+  expect(await checksOf({ ...env, XIAOKE_CACHE__REDIS_URL: second.url })).toEqual([
     'redis_queue_locks_config_discovery',
     'redis_cache',
   ]);

@@ -1,4 +1,4 @@
-import { chromiumPath } from '@xiaoke/test-servers';
+import { chromiumPath, startPostgres, type PostgresServer } from '@xiaoke/test-servers';
 import { chromium, type Browser, type Page } from 'playwright-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { startService, type Service } from '../src/service.ts';
@@ -14,6 +14,7 @@ const FLAGS = [
   '--disable-sync',
 ];
 
+let postgres: PostgresServer;
 let service: Service;
 let client: Client;
 let browser: Browser;
@@ -21,7 +22,11 @@ let page: Page;
 const complaints: string[] = [];
 
 beforeAll(async () => {
-  service = await startService({ port: 0, env: { ...AT_ONCE, ADMIN_TOKEN: 'sesame' } });
+  postgres = await startPostgres();
+  service = await startService({
+    port: 0,
+    env: { ...AT_ONCE, DATABASE_URL: postgres.url, ADMIN_TOKEN: 'sesame' },
+  });
   client = new Client(service.url);
   browser = await chromium.launch({ executablePath: chromiumPath(), args: FLAGS });
   page = await browser.newPage();
@@ -32,6 +37,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await browser?.close();
   await service?.close();
+  await postgres?.stop();
 });
 
 test('the page shows how the service is, live, and the browser complains of nothing', async () => {

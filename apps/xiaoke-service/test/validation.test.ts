@@ -1,18 +1,29 @@
+import { startPostgres, type PostgresServer } from '@xiaoke/test-servers';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { startService, type Service } from '../src/service.ts';
 import { AT_ONCE, Client } from './support/client.ts';
 
+let postgres: PostgresServer;
 let service: Service;
 let client: Client;
 
 beforeAll(async () => {
+  postgres = await startPostgres();
   service = await startService({
     port: 0,
-    env: { ...AT_ONCE, ADMIN_TOKEN: 'sesame', XIAOKE_MESSAGING__WORKERS__COUNT: '2' },
+    env: {
+      ...AT_ONCE,
+      DATABASE_URL: postgres.url,
+      ADMIN_TOKEN: 'sesame',
+      XIAOKE_MESSAGING__WORKERS__COUNT: '2',
+    },
   });
   client = new Client(service.url);
 });
-afterAll(() => service.close());
+afterAll(async () => {
+  await service?.close();
+  await postgres?.stop();
+});
 
 test.each([
   [{ type: 'checkup' }, 'userId'],

@@ -16,7 +16,7 @@ afterEach(async () => {
 });
 
 async function watcher(namespace: string, options: QueueManagerOptions = {}): Promise<QueueManager> {
-  const manager = await createQueueManager({ redis: redis.url, namespace, lease: '600ms', ...options });
+  const manager = await createQueueManager({ redis: redis.url, namespace, lease: '1s', ...options });
   manager.on('error', () => {});
   open.push(manager);
   return manager;
@@ -36,7 +36,7 @@ describe('the lease of a worker', () => {
     const queue = await watcher(namespace);
     const stalled: string[] = [];
     queue.on('stalled', ({ id }) => stalled.push(id));
-    const task = await queue.enqueueTask('block', 2_500);
+    const task = await queue.enqueueTask('block', 4_000);
     const { fencingToken } = await worker.message(({ kind }) => kind === 'started', 10_000);
     queue.registerTaskHandler('block', async () => 'taken over');
     await queue.startWorkers(1);

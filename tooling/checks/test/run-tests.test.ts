@@ -66,7 +66,7 @@ test('every failed test is listed with its file and how its error begins', () =>
         {
           status: 'failed',
           fullName: 'a lock is free again',
-          failureMessages: ['expected 1 to be 2\n  at x\n  at y\n  at z'],
+          failureMessages: ['expected 1 to be 2\n  at a\n  at b\n  at c\n  at d\n  at e\n  at f'],
         },
       ],
     },
@@ -80,7 +80,7 @@ test('every failed test is listed with its file and how its error begins', () =>
   addReport('packages/a', '1', { testResults });
 
   expect(listFailures(root, ['packages/a', 'packages/b'], '1')).toEqual([
-    'packages/a/test/one.test.ts > a lock is free again\n    expected 1 to be 2\n      at x\n      at y',
+    'packages/a/test/one.test.ts > a lock is free again\n    expected 1 to be 2\n      at a\n      at b\n      at c\n      at d\n      at e',
     'packages/a/test/two.test.ts\n    Cannot find module',
   ]);
 });
