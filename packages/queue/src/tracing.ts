@@ -21,11 +21,12 @@ export async function loadTracing(): Promise<Tracing> {
 }
 
 function tracingOn(api: typeof OpenTelemetry): Tracing {
-  const { context, propagation, trace, SpanKind } = api;
+  const { context, propagation, trace, ROOT_CONTEXT, SpanKind } = api;
   return {
     current: () => {
       const active = context.active();
-      if (trace.getSpanContext(active) === undefined) return undefined;
+      // Outside of any trace, which is known without a look into the context.
+      if (active === ROOT_CONTEXT || trace.getSpanContext(active) === undefined) return undefined;
       const carrier: Record<string, string> = {};
       propagation.inject(active, carrier);
       return carrier['traceparent'];

@@ -8,7 +8,13 @@ import { MemoryBackend } from '../src/memory/memory-backend.ts';
 import { resolveQueueOptions } from '../src/options.ts';
 import { RedisBackend } from '../src/redis/redis-backend.ts';
 
-const listener = { onCancel: () => {}, onError: () => {}, onLost: () => {}, held: () => [] };
+const listener = {
+  onCancel: () => {},
+  onError: () => {},
+  onDelay: () => {},
+  onLost: () => {},
+  held: () => [],
+};
 const retention = { finished: 6, dead: 4, deadAge: 400 };
 const open: Backend[] = [];
 let redis: SharedRedis;

@@ -10,7 +10,13 @@ import { resolveQueueOptions } from '../src/options.ts';
 import { RedisBackend } from '../src/redis/redis-backend.ts';
 import { Quotas } from '../src/worker/quotas.ts';
 
-const listener = { onCancel: () => {}, onError: () => {}, onLost: () => {}, held: () => [] };
+const listener = {
+  onCancel: () => {},
+  onError: () => {},
+  onDelay: () => {},
+  onLost: () => {},
+  held: () => [],
+};
 const backends: Record<string, Backend> = {};
 let round = 0;
 

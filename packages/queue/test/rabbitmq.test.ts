@@ -1,9 +1,10 @@
 import { randomBytes } from 'node:crypto';
 import amqplib from 'amqplib';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { chaosProxy, freePort, startRabbitMq, type RabbitMqServer } from '@xiaoke/test-servers';
 import { eventually } from '@xiaoke/core/testing';
 import { createQueueManager, type QueueManager, type QueueManagerOptions } from '../src/index.ts';
+import { FrameWriter } from '../src/rabbitmq/frame-writer.ts';
 
 let broker: RabbitMqServer;
 const open: QueueManager[] = [];
@@ -15,6 +16,7 @@ beforeAll(async () => {
 }, 120_000);
 
 afterEach(async () => {
+  vi.restoreAllMocks();
   await Promise.all(open.splice(0).map((manager) => manager.close({ timeout: 1_000 })));
 });
 
@@ -133,6 +135,56 @@ describe('starting', () => {
     expect(
       await codeOf(manager.enqueueFlow({ name: 'x', payload: 1, children: [{ name: 'y', payload: 1 }] })),
     ).toBe('UNSUPPORTED');
+  });
+});
+
+describe('messages', () => {
+  it.each([
+    ['written by us', FrameWriter.of],
+    // As with a version of amqplib whose channels look different.
+    ['written by amqplib', () => undefined],
+  ])(
+    '%s carry every id and text as they are, in the order of their calls, however large',
+    async (_name, of) => {
+      vi.spyOn(FrameWriter, 'of').mockImplementation(of);
+      const namespace = unique();
+      const manager = await make({ namespace, rabbitmqOptions: { statusStore: 'memory' } });
+      const ids = ['plain', '病人-😀', 'a'.repeat(85), 'b'.repeat(86), '病'.repeat(84), 'c'.repeat(200)];
+      const payloads = ['', 'ü😀\ud800', 'x'.repeat(16_000), 'y'.repeat(20_000), '病'.repeat(90_000)];
+      const sent = ids.flatMap((id) =>
+        payloads.map((payload, n) => ({ id: n === 0 ? id : `${n}${id}`.slice(0, 200), payload })),
+      );
+      const options = sent.map(({ id, payload }) => ({ name: 't', payload, options: { id } }));
+      const tasks = await manager.enqueueTasks(options);
+      expect(tasks.filter(({ duplicate }) => duplicate)).toEqual([]);
+      const read = await withChannel(async (channel) => {
+        const messages: amqplib.GetMessage[] = [];
+        for (;;) {
+          const message = await channel.get(`xiaoke1.${namespace}.default.normal`);
+          if (message === false) return messages;
+          messages.push(message);
+        }
+      });
+      expect(read.map(({ properties }) => properties.messageId)).toEqual(sent.map(({ id }) => id));
+      expect(read.map(({ content }) => JSON.parse(content.toString())[4])).toEqual(
+        sent.map(({ payload }) => payload),
+      );
+      for (const { properties } of read)
+        expect(properties).toMatchObject({ correlationId: '1', deliveryMode: 2 });
+    },
+  );
+
+  it('an id that does not fit into one is refused before anything is written', async () => {
+    const manager = await make({ rabbitmqOptions: { statusStore: 'memory' } });
+    const tasks = [
+      { name: 't', payload: 1 },
+      { name: 't', payload: 2, options: { id: '病'.repeat(86) } },
+    ];
+    await expect(manager.enqueueTasks(tasks)).rejects.toMatchObject({
+      code: 'INVALID_OPTION',
+      details: { option: 'id' },
+    });
+    expect((await manager.inspectQueues(['default']))[0]?.totals.enqueued).toBe(0);
   });
 });
 

@@ -1,17 +1,20 @@
 import type { PriorityIndex, QueueCounts, QueueLimits } from '../backend.ts';
 import { gcraAllowance, gcraTake } from '../gcra.ts';
 import type { LedgerRecord } from './ledger-record.ts';
-
-type Records = Set<LedgerRecord>;
+import { RecordList } from './record-list.ts';
 
 /** One queue of the ledger: its tasks by state, in the order they came into it, and what it may do. */
 export class LedgerQueue {
   readonly name: string;
-  readonly waiting: readonly [Records, Records, Records] = [new Set(), new Set(), new Set()];
-  readonly delayed: Records = new Set();
-  readonly held: Records = new Set();
-  readonly active: Records = new Set();
-  readonly dead: Records = new Set();
+  readonly waiting: readonly [RecordList, RecordList, RecordList] = [
+    new RecordList(),
+    new RecordList(),
+    new RecordList(),
+  ];
+  readonly delayed: RecordList = new RecordList();
+  readonly held: RecordList = new RecordList();
+  readonly active: RecordList = new RecordList();
+  readonly dead: RecordList = new RecordList();
   /** Dead letters that were revived, purged or dropped, whose message the broker may still hold, with its generation. */
   readonly litter: Map<string, number> = new Map();
   readonly workers: Map<string, { slots: number; until: number }> = new Map();
@@ -85,7 +88,7 @@ export class LedgerQueue {
     };
   }
 
-  #home(record: LedgerRecord): Records | undefined {
+  #home(record: LedgerRecord): RecordList | undefined {
     switch (record.state) {
       case 'waiting':
         return record.held ? this.held : this.waiting[record.priority];
@@ -102,11 +105,9 @@ export class LedgerQueue {
 
   #oldest(): number | undefined {
     let oldest: number | undefined;
-    for (const list of this.waiting) {
-      for (const record of list) {
-        if (oldest === undefined || record.enqueuedAt < oldest) oldest = record.enqueuedAt;
-        break;
-      }
+    for (const { first } of this.waiting) {
+      if (first !== undefined && (oldest === undefined || first.enqueuedAt < oldest))
+        oldest = first.enqueuedAt;
     }
     return oldest;
   }

@@ -1,7 +1,8 @@
+import type { Linked } from './record-list.ts';
 import type { GroupRule, NewTask, ParentLink, PriorityIndex, StoredTask } from '../backend.ts';
 
 /** What the ledger knows of one task. Plain data, so that a snapshot is its JSON. */
-export interface LedgerRecord {
+export interface LedgerRecord extends Linked {
   readonly id: string;
   queue: string;
   priority: PriorityIndex;

@@ -102,7 +102,11 @@ export function loadLedger({ tables }: Ledger, text: string): readonly Author[] 
   return saved.authors;
 }
 
-function addById(set: Set<LedgerRecord>, records: ReadonlyMap<string, LedgerRecord>, id: string): void {
+function addById(
+  list: { add(record: LedgerRecord): unknown },
+  records: ReadonlyMap<string, LedgerRecord>,
+  id: string,
+): void {
   const record = records.get(id);
-  if (record !== undefined) set.add(record);
+  if (record !== undefined) list.add(record);
 }

@@ -4,6 +4,7 @@ import { gcraSlot, gcraTake } from '../gcra.ts';
 import type { Reply, Ticket } from './ledger-commands.ts';
 import { LedgerQueue } from './ledger-queue.ts';
 import { hasEnded, type LedgerRecord } from './ledger-record.ts';
+import { RecordList } from './record-list.ts';
 
 /** How records are dropped. */
 export interface LedgerRetention {
@@ -56,7 +57,7 @@ export class LedgerTables {
   /** Tasks whose message the broker may not have yet, oldest first. */
   readonly owed: Set<LedgerRecord> = new Set();
   /** Ended tasks that are kept for a while, oldest first. */
-  readonly finished: Set<LedgerRecord> = new Set();
+  readonly finished: RecordList = new RecordList();
   readonly retention: LedgerRetention;
   readonly events: LedgerEvents;
   allPaused = false;
@@ -226,7 +227,7 @@ export class LedgerTables {
     if (queue.dead.size > dead) this.#dropOldest(queue.dead, dead);
   }
 
-  #dropOldest(records: Set<LedgerRecord>, leave: number): void {
+  #dropOldest(records: RecordList, leave: number): void {
     for (const record of records) {
       if (records.size <= leave) break;
       this.drop(record);

@@ -21,13 +21,12 @@ export function messageOf(
   const delay = dueAt === 0 ? 0 : dueAt - way.now;
   const correlationId =
     attempts + stalls + dueAt === 0 ? String(generation) : `${generation}.${attempts}.${stalls}.${dueAt}`;
-  const content = Buffer.from(blob);
-  const shared = { content, queue, id, owed: generation, correlationId };
+  const shared = { text: blob, queue, id, owed: generation, correlationId };
   // What is left of a unit is waited for by the consumer, to the millisecond. The usual message is written out: V8 takes
   // microseconds to add members to an object that was spread.
   if (delay < DELAY_UNIT)
     return {
-      content,
+      text: blob,
       queue,
       id,
       owed: generation,
@@ -50,7 +49,7 @@ export function messageOf(
 export function graveOf(ticket: Ticket, names: Names): Outgoing & { readonly level: number } {
   const { id, generation, attempts, stalls, queue, blob } = ticket;
   return {
-    content: Buffer.from(blob),
+    text: blob,
     queue,
     id,
     correlationId: `${generation}.${attempts}.${stalls}`,

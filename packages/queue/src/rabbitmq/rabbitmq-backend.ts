@@ -1,4 +1,4 @@
-import { Background, systemClock, type HealthIndication } from '@xiaoke/core';
+import { Background, InvalidOptionError, systemClock, type HealthIndication } from '@xiaoke/core';
 import type {
   Backend,
   EnqueueReply,
@@ -30,6 +30,8 @@ import { RabbitMqSession } from './rabbitmq-session.ts';
 const RELAY_AFTER = 10_000;
 const REBUILD_WITHIN = 60_000;
 const SETTLE_AFTER = 5;
+/** A message's id is a short string. */
+const MAX_ID = 255;
 
 /**
  * Tasks in RabbitMQ: quorum queues keep and move the messages, a ledger says what they mean. A message is acknowledged
@@ -116,7 +118,7 @@ export class RabbitMqBackend implements Backend {
 
   async enqueue(tasks: readonly NewTask[]): Promise<readonly EnqueueReply[]> {
     if (tasks.length === 0) return [];
-    this.#refuseHeld(tasks);
+    this.#refuse(tasks);
     const { maxBuffered } = this.#options;
     if (this.#enqueuing >= maxBuffered)
       throw new QueueError('QUEUE_UNAVAILABLE', `More than ${maxBuffered} tasks wait to be sent`);
@@ -308,7 +310,7 @@ export class RabbitMqBackend implements Backend {
   }
 
   async fireSchedule(fire: ScheduleFire): Promise<'fired' | 'skipped' | 'raced'> {
-    this.#refuseHeld(fire.tasks);
+    this.#refuse(fire.tasks);
     const { outcome } = await this.#run({ op: 'fire', fire });
     return outcome === 'fired' || outcome === 'skipped' ? outcome : 'raced';
   }
@@ -369,6 +371,13 @@ export class RabbitMqBackend implements Backend {
       const reply = await this.#ledger.run({ op: 'rebuild', queue, priority, incarnation });
       await this.#deliver(reply, REBUILD_WITHIN);
     }, 'fill a list again that was lost');
+  }
+
+  #refuse(tasks: readonly NewTask[]): void {
+    const tooLong = tasks.some(({ id }) => id.length * 3 > MAX_ID && Buffer.byteLength(id) > MAX_ID);
+    if (tooLong)
+      throw new InvalidOptionError('id', `must take at most ${MAX_ID} bytes in a RabbitMQ message`);
+    this.#refuseHeld(tasks);
   }
 
   /** Tasks that wait in the ledger for something have no message; in one process's memory they would be gone with it. */

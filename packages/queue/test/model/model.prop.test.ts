@@ -238,7 +238,13 @@ class Comparison {
   }
 }
 
-const listener = { onCancel: () => {}, onError: () => {}, onLost: () => {}, held: () => [] };
+const listener = {
+  onCancel: () => {},
+  onError: () => {},
+  onDelay: () => {},
+  onLost: () => {},
+  held: () => [],
+};
 let close: () => Promise<void> = async () => {};
 const backends: Record<string, Backend> = {};
 
