@@ -1,6 +1,6 @@
 import { Worker } from 'node:worker_threads';
 import { createRequire } from 'node:module';
-import { runInBackground, type Logger, type RedisOption } from '@xiaoke/core';
+import { runInBackground, systemClock, type Logger, type RedisOption } from '@xiaoke/core';
 import { isRedisClient } from '@xiaoke/core/redis';
 import { THREAD_SOURCE } from './lease-thread.ts';
 
@@ -12,6 +12,10 @@ export interface LeaseKeeperOptions {
   readonly logger: Logger;
 }
 
+/** Milliseconds below which there is no time to load a client when it is needed, and within which it has to be there. */
+const SHORT_LEASE = 10_000;
+const START_WITHIN = 5_000;
+
 /**
  * Renews leases from a thread of its own while the main thread is busy with a handler that never yields. It renews only
  * what the main thread has renewed within `maxBlock`: a process that hangs for good loses its tasks all the same.
@@ -20,10 +24,16 @@ export class LeaseKeeper {
   readonly #options: LeaseKeeperOptions;
   readonly #workers = new Set<string>();
   #thread: Worker | undefined;
+  #starting: Promise<void> | undefined;
   #broken = false;
 
   constructor(options: LeaseKeeperOptions) {
     this.#options = options;
+  }
+
+  /** Until the thread can renew a short lease, before which no task should be claimed under it; `undefined` from then on. */
+  get starting(): Promise<void> | undefined {
+    return this.#starting;
   }
 
   /** Keeps the lease of a worker, whose leases are in the sorted set `key`. */
@@ -58,10 +68,12 @@ export class LeaseKeeper {
         ioredis: createRequire(import.meta.url).resolve('ioredis'),
         leaseMs,
         maxBlockMs,
+        eager: leaseMs < SHORT_LEASE,
       };
       const thread = new Worker(THREAD_SOURCE, { eval: true, workerData, name: 'xiaoke-queue-lease' });
       thread.unref();
       thread.on('error', (error) => this.#fail(error));
+      if (workerData.eager) this.#starting = this.#started(thread);
       return thread;
     } catch (error) {
       logger.warn(
@@ -71,6 +83,18 @@ export class LeaseKeeper {
       this.#broken = true;
       return undefined;
     }
+  }
+
+  async #started(thread: Worker): Promise<void> {
+    await new Promise<void>((resolve) => {
+      const timer = systemClock.setTimeout(resolve, START_WITHIN).unref();
+      const finish = (): void => {
+        timer.cancel();
+        resolve();
+      };
+      thread.once('message', finish).once('exit', finish);
+    });
+    this.#starting = undefined;
   }
 
   #fail(error: unknown): void {

@@ -7,7 +7,7 @@
 export const THREAD_SOURCE: string = `
 'use strict';
 const { parentPort, workerData } = require('node:worker_threads');
-const { url, options, nodes, leaseMs, maxBlockMs } = workerData;
+const { url, options, nodes, leaseMs, maxBlockMs, eager } = workerData;
 let client;
 function connect() {
   const { Redis, Cluster } = require(workerData.ioredis);
@@ -19,12 +19,13 @@ function connect() {
 }
 // Loading a client takes longer than a second on a busy machine, so with a short lease it is there from the start; with a
 // long one it is loaded when the main thread is silent for the first time, which mostly is never.
-if (leaseMs < 10000) connect();
+if (eager) connect();
+parentPort.postMessage('started');
 // XX: a worker whose lease was taken away must not get it back from here.
 const renew = "local t = redis.call('TIME') return redis.call('ZADD', KEYS[1], 'XX', t[1] * 1000 + math.floor(t[2] / 1000) + ARGV[2], ARGV[1])";
 const workers = new Map();
 // The main thread renews at a third of the lease; with a long lease there is time to leave it to that.
-const due = leaseMs < 10000 ? leaseMs / 3 : leaseMs / 2;
+const due = eager ? leaseMs / 3 : leaseMs / 2;
 parentPort.on('message', (message) => {
   const now = performance.now();
   if (message.add) workers.set(message.add, { key: message.key, renewed: now, kept: now });

@@ -75,6 +75,8 @@ export class RedisSession implements Session {
     const row = rows.free.pop();
     if (row === undefined) throw new QueueError('UNSUPPORTED', 'Two turns of this queue are under way');
     try {
+      const starting = this.#options.keeper?.starting;
+      if (starting !== undefined) await starting;
       rows.last[row] += 2;
       return await this.#repeat(queue, rows.last[row], request);
     } finally {
