@@ -99,6 +99,8 @@ export class Lane implements SlotTaker {
 
   /** The backend does not answer the turns under way: until it does, other lanes may use their slots. */
   lend(): void {
+    // Who waits for such a turn cannot use a slot, and must not keep the others waiting.
+    this.#options.slots.leave(this);
     for (const flight of this.#flights) {
       if (flight.lent) continue;
       flight.lent = true;
