@@ -7,14 +7,8 @@ import type { Backend, Outcome } from '../src/backend.ts';
 import { MemoryBackend } from '../src/memory/memory-backend.ts';
 import { resolveQueueOptions } from '../src/options.ts';
 import { RedisBackend } from '../src/redis/redis-backend.ts';
+import { listener } from './silent-listener.ts';
 
-const listener = {
-  onCancel: () => {},
-  onError: () => {},
-  onDelay: () => {},
-  onLost: () => {},
-  held: () => [],
-};
 const retention = { finished: 6, dead: 4, deadAge: 400 };
 const open: Backend[] = [];
 let redis: SharedRedis;

@@ -9,14 +9,8 @@ import { MemoryBackend } from '../src/memory/memory-backend.ts';
 import { resolveQueueOptions } from '../src/options.ts';
 import { RedisBackend } from '../src/redis/redis-backend.ts';
 import { Quotas } from '../src/worker/quotas.ts';
+import { listener } from './silent-listener.ts';
 
-const listener = {
-  onCancel: () => {},
-  onError: () => {},
-  onDelay: () => {},
-  onLost: () => {},
-  held: () => [],
-};
 const backends: Record<string, Backend> = {};
 let round = 0;
 

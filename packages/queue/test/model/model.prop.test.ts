@@ -13,6 +13,7 @@ import { scripts } from '../../src/redis/scripts.ts';
 import type { RawReply } from '../../src/redis/turn-reply.ts';
 import { noTracing } from '../../src/tracing.ts';
 import { QueueModel, type ModelOutcome } from './queue-model.ts';
+import { listener } from '../silent-listener.ts';
 
 const NIGHTLY = process.env['XIAOKE_CHAOS'] === 'nightly';
 
@@ -238,13 +239,6 @@ class Comparison {
   }
 }
 
-const listener = {
-  onCancel: () => {},
-  onError: () => {},
-  onDelay: () => {},
-  onLost: () => {},
-  held: () => [],
-};
 let close: () => Promise<void> = async () => {};
 const backends: Record<string, Backend> = {};
 
