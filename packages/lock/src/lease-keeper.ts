@@ -66,7 +66,8 @@ export class LeaseKeeper {
     if (hold.over !== undefined) return;
     const now = this.#clock.monotonic();
     if (hold.remaining() <= 0) {
-      const limited = now >= hold.until;
+      // The lease may be seen to end up to a margin before the limit that it was cut to.
+      const limited = now + marginOf(hold.lease) >= hold.until;
       hold.lose(limited ? 'max-hold' : hold.unanswered ? 'connection' : 'expired');
       return;
     }
