@@ -10,9 +10,9 @@ import { compare, type Figures } from '../harness.ts';
 import { rabbitContenders } from './support/rabbitmq-contenders.ts';
 
 const CHILD = fileURLToPath(new URL('support/rabbitmq-child.js', import.meta.url));
-// The first are to warm up the code, the others are measured.
-const WARM = 10_000;
-const COUNT = Number(process.argv[2] ?? 30_000);
+// The first are to warm up the code, the others are measured. Fewer are over before V8 has optimised the code of the longest.
+const WARM = 40_000;
+const COUNT = Number(process.argv[2] ?? 60_000);
 const ROUNDS = Number(process.argv[3] ?? 3);
 const WIDTH = 100;
 

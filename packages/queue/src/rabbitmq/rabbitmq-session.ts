@@ -66,20 +66,19 @@ export class RabbitMqSession implements Session {
     if (this.#closed || consumer === undefined)
       throw new QueueError('WORKER_CLOSING', 'The session is closed');
     const { want, quotas, settlements } = request;
+    // With the ledger at hand, what is done is let go before others are taken: the broker may send that many more meanwhile.
+    const settled = this.#settleNow(queue, settlements);
+    if (settled !== undefined) await this.#conclude(consumer, settled, settlements);
     await nextTurn();
     const offered = want > 0 ? await consumer.take(want, quotas, (offer) => this.#fits(offer)) : [];
-    const reply = await this.#asked(queue, settlements, offered);
+    const reply = await this.#asked(queue, settled === undefined ? settlements : [], offered);
     this.#troubled = false;
     for (const id of reply.stalled) this.#options.stalled(id, queue);
     this.#sortOut(consumer, offered, reply);
-    // Retries, and tasks that waited for this end, are with the broker before the old message is let go.
-    if (reply.tickets.length + reply.graves.length > 0) await this.#deliver(reply);
-    for (const settlement of settlements)
-      this.#release(settlement.id, settlement.token, settlement.outcome.kind);
-    consumer.flush();
+    await this.#conclude(consumer, reply, settled === undefined ? settlements : []);
     let nextMs = soonest(reply.nextMs, consumer.nextMs());
     if (reply.later.length > 0 && !this.#options.ledger.shared) nextMs = soonest(nextMs, LOOK_AGAIN);
-    return { now: reply.now, lost: reply.lost, claims: reply.claims, nextMs };
+    return { now: reply.now, lost: settled?.lost ?? reply.lost, claims: reply.claims, nextMs };
   }
 
   wait(queues: readonly string[], timeoutMs: number): Promise<readonly string[]> {
@@ -174,6 +173,24 @@ export class RabbitMqSession implements Session {
       const turn = { op: 'turn', queue, worker: this.worker, settlements, offers: [] } as const;
       await this.#options.ledger.run(turn, timeoutMs);
     }
+  }
+
+  #settleNow(queue: string, settlements: readonly Settlement[]): Reply | undefined {
+    if (settlements.length === 0) return undefined;
+    return this.#options.ledger.runNow({
+      op: 'turn',
+      queue,
+      worker: this.worker,
+      settlements,
+      offers: [],
+    });
+  }
+
+  /** Retries, and tasks that waited for this end, are with the broker before the old messages are let go. */
+  async #conclude(consumer: QueueConsumer, reply: Reply, settlements: readonly Settlement[]): Promise<void> {
+    if (reply.tickets.length + reply.graves.length > 0) await this.#deliver(reply);
+    for (const { id, token, outcome } of settlements) this.#release(id, token, outcome.kind);
+    consumer.flush();
   }
 
   /** An answer that was lost leaves the deliveries here, to be offered again. */

@@ -14,9 +14,16 @@ export interface ActiveTaskHost {
 /** Why a task was told to stop. */
 export type StopCause = 'timeout' | 'cancelled' | 'lost' | 'closing';
 
-/** Who has to know when a task is told to stop. */
-export interface StopListener {
+/** What runs a task. */
+export interface TaskExecution {
+  /** The task was told to stop. */
   stopping(cause: StopCause): void;
+  /** The handler resolved. */
+  succeeded(result: unknown): void;
+  /** The handler threw or rejected. */
+  failed(error: unknown): void;
+  /** Nobody waits for it any longer. */
+  abandon(): void;
 }
 
 /** A claimed task while this process has it; also the context its handler sees. */
@@ -31,7 +38,7 @@ export class ActiveTask implements TaskContext {
   outcome: Outcome | undefined;
   readonly #host: ActiveTaskHost;
   #controller: AbortController | undefined;
-  #onStop: StopListener | undefined;
+  #execution: TaskExecution | undefined;
 
   constructor(
     claim: Claim,
@@ -99,12 +106,16 @@ export class ActiveTask implements TaskContext {
     if (this.stopped !== undefined && cause !== 'lost') return;
     this.stopped = { cause, reason };
     this.#controller?.abort(reason);
-    this.#onStop?.stopping(cause);
+    this.#execution?.stopping(cause);
   }
 
-  /** Who has to know when it is stopped. */
-  set onStop(listener: StopListener) {
-    this.#onStop = listener;
-    if (this.stopped !== undefined) listener.stopping(this.stopped.cause);
+  /** What runs it, once it was started. */
+  get execution(): TaskExecution | undefined {
+    return this.#execution;
+  }
+
+  set execution(execution: TaskExecution) {
+    this.#execution = execution;
+    if (this.stopped !== undefined) execution.stopping(this.stopped.cause);
   }
 }

@@ -3,7 +3,7 @@ import type { BackoffFunction } from '../backoff.ts';
 import type { Outcome } from '../backend.ts';
 import { serialize } from '../envelope.ts';
 import type { QueueError } from '../errors.ts';
-import type { ActiveTask, StopCause, StopListener } from './active-task.ts';
+import type { ActiveTask, StopCause, TaskExecution } from './active-task.ts';
 import type { RegisteredHandler } from './handlers.ts';
 import { ended, failed, type RetryRules } from './outcomes.ts';
 
@@ -20,7 +20,7 @@ export interface ExecutionHost {
  * One attempt: watches its time and its signal, and comes to an outcome exactly once. After it was told to stop, the
  * handler has a grace to come to its end; then its slot is freed whether it listens or not.
  */
-export class Execution implements StopListener {
+export class Execution implements TaskExecution {
   readonly #task: ActiveTask;
   readonly #host: ExecutionHost;
   readonly #handler: RegisteredHandler;
@@ -40,7 +40,7 @@ export class Execution implements StopListener {
     this.#handler = handler;
     this.#host = host;
     this.#done = done;
-    task.onStop = this;
+    task.execution = this;
   }
 
   /** The attempt's time begins. */

@@ -9,8 +9,8 @@ import type { Slots, SlotTaker } from './slots.ts';
 
 /** The most that one turn settles or takes. */
 export const MAX_BATCH = 500;
-// With so few, what a turn costs by itself outweighs what two at once gain.
-const FEW_SLOTS = 32;
+// With fewer, what a turn costs by itself outweighs what two at once gain.
+const MANY_SLOTS = 8;
 
 /** What a lane needs of its pool. */
 export interface LaneOptions {
@@ -152,7 +152,7 @@ export class Lane implements SlotTaker {
 
   #turnsAtOnce(): number {
     const { session, slots } = this.#options;
-    return slots.total < FEW_SLOTS ? 1 : (session.turnsAtOnce ?? 1);
+    return slots.total < MANY_SLOTS ? 1 : (session.turnsAtOnce ?? 1);
   }
 
   /** How many tasks one turn settles or takes. */

@@ -1,5 +1,4 @@
 import {
-  TransientMap,
   XiaokeError,
   issuePath,
   type Clock,
@@ -49,7 +48,6 @@ export interface RunnerOptions extends ActiveTaskHost {
 export class Runner {
   readonly #options: RunnerOptions;
   readonly #batches: Batches;
-  readonly #executions = new TransientMap<ActiveTask, Execution>();
 
   constructor(options: RunnerOptions) {
     this.#options = options;
@@ -79,11 +77,7 @@ export class Runner {
       done(task, task.outcome ?? dead(missing, 'HANDLER_NOT_FOUND', false));
       return;
     }
-    const execution = new Execution(task, handler, this.#options, (ended, outcome) => {
-      this.#executions.delete(ended);
-      done(ended, outcome);
-    });
-    this.#executions.set(task, execution);
+    const execution = new Execution(task, handler, this.#options, done);
     // What is isolated may have to wait for a thread; it says when it begins.
     if (handler.kind !== 'isolated') execution.arm();
     const schema = this.#options.schemas.get(task.name);
@@ -94,7 +88,7 @@ export class Runner {
   /** Ends what still runs of `tasks`, without waiting for it. */
   abandon(tasks: Iterable<ActiveTask>): void {
     this.#batches.flush();
-    for (const task of tasks) this.#executions.get(task)?.abandon();
+    for (const task of tasks) task.execution?.abandon();
   }
 
   /** Starts batches that still wait for company. */
@@ -129,7 +123,6 @@ export class Runner {
     try {
       payload = await validatePayload(schema, task.envelope.payload, task.name);
     } catch (error) {
-      this.#executions.delete(task);
       task.outcome = dead(error, 'PAYLOAD_INVALID', true);
       execution.invalid(task.outcome);
       return;
@@ -184,11 +177,11 @@ export class Runner {
         );
       tasks.forEach((task, index) => {
         const result: unknown = results[index];
-        if (result instanceof Error) this.#executions.get(task)?.failed(result);
-        else this.#executions.get(task)?.succeeded(result);
+        if (result instanceof Error) task.execution?.failed(result);
+        else task.execution?.succeeded(result);
       });
     } catch (error) {
-      for (const task of tasks) this.#executions.get(task)?.failed(error);
+      for (const task of tasks) task.execution?.failed(error);
     }
   }
 }
