@@ -13,7 +13,7 @@ const CHILD = fileURLToPath(new URL('support/rabbitmq-child.js', import.meta.url
 // The first are to warm up the code, the others are measured. Fewer are over before V8 has optimised the code of the longest.
 const WARM = 40_000;
 const COUNT = Number(process.argv[2] ?? 60_000);
-const ROUNDS = Number(process.argv[3] ?? 3);
+const ROUNDS = Number(process.argv[3] ?? 5);
 const WIDTH = 100;
 
 const run = promisify(execFile);
