@@ -129,7 +129,7 @@ function isStale(record: LedgerRecord, offer: Offer, worker: string): boolean {
 
 /** A task whose group has no room waits in the ledger, and gets a new message when it is its turn. */
 function letIn(tables: LedgerTables, record: LedgerRecord, reply: Reply): boolean {
-  if (record.group === undefined || record.admitted) return true;
+  if (record.group === undefined || record.admitted === true) return true;
   if (!tables.enter(record)) return false;
   const at = tables.slot(record, tables.now);
   if (at <= tables.now) return true;
@@ -144,8 +144,6 @@ function adopt(tables: LedgerTables, offer: Offer, queue: string): LedgerRecord 
   record.generation = offer.generation;
   record.attempts = offer.attempts;
   record.stalls = offer.stalls;
-  // What it waited for was over when its message was made.
-  record.pendingChildren = undefined;
   tables.records.set(record.id, record);
   if (task.unique !== undefined && tables.holder(task.unique.key) === undefined)
     tables.hold(task.unique, record.id);

@@ -1,7 +1,10 @@
 import type { Linked } from './record-list.ts';
 import type { GroupRule, NewTask, ParentLink, PriorityIndex, StoredTask } from '../backend.ts';
 
-/** What the ledger knows of one task. Plain data, so that a snapshot is its JSON. */
+/**
+ * What the ledger knows of one task. Plain data, so that a snapshot is its JSON. Every process holds a record for each task, so
+ * what few tasks have is absent from the others.
+ */
 export interface LedgerRecord extends Linked {
   readonly id: string;
   queue: string;
@@ -19,27 +22,27 @@ export interface LedgerRecord extends Linked {
   token: number;
   worker: string | undefined;
   readonly enqueuedAt: number;
-  runAt: number | undefined;
   startedAt: number | undefined;
   finishedAt: number | undefined;
   expiresAt: number | undefined;
   result: string | undefined;
-  error: string | undefined;
-  progress: string | undefined;
-  logs: string[] | undefined;
-  unique: string | undefined;
-  group: GroupRule | undefined;
+  runAt?: number | undefined;
+  error?: string | undefined;
+  progress?: string | undefined;
+  logs?: string[] | undefined;
+  unique?: string | undefined;
+  group?: GroupRule | undefined;
   /** Whether it counts in its group. */
-  admitted: boolean;
-  readonly parent: ParentLink | undefined;
-  pendingChildren: string[] | undefined;
-  childResults: Record<string, string> | undefined;
-  cancelReason: string | undefined;
+  admitted?: boolean;
+  parent?: ParentLink | undefined;
+  pendingChildren?: string[] | undefined;
+  childResults?: Record<string, string> | undefined;
+  cancelReason?: string | undefined;
 }
 
 /** A record of a task that was just enqueued. */
 export function newRecord(task: NewTask, now: number): LedgerRecord {
-  return {
+  const record: LedgerRecord = {
     id: task.id,
     queue: task.queue,
     priority: task.priority,
@@ -53,22 +56,18 @@ export function newRecord(task: NewTask, now: number): LedgerRecord {
     token: 0,
     worker: undefined,
     enqueuedAt: now,
-    runAt: task.runAt ?? (task.delayMs > 0 ? now + task.delayMs : undefined),
     startedAt: undefined,
     finishedAt: undefined,
     expiresAt: undefined,
     result: undefined,
-    error: undefined,
-    progress: undefined,
-    logs: undefined,
-    unique: task.unique?.key,
-    group: task.group,
-    admitted: false,
-    parent: task.parent,
-    pendingChildren: task.children === undefined ? undefined : [...task.children],
-    childResults: undefined,
-    cancelReason: undefined,
   };
+  const runAt = task.runAt ?? (task.delayMs > 0 ? now + task.delayMs : undefined);
+  if (runAt !== undefined) record.runAt = runAt;
+  if (task.unique !== undefined) record.unique = task.unique.key;
+  if (task.group !== undefined) record.group = task.group;
+  if (task.parent !== undefined) record.parent = task.parent;
+  if (task.children !== undefined) record.pendingChildren = [...task.children];
+  return record;
 }
 
 /** Nobody says when a delayed message has arrived in its list; by then it surely has. */

@@ -88,7 +88,7 @@ export class LedgerTables {
   /** Owes the broker a new message of the task, to be due `at`. */
   emit(record: LedgerRecord, at: number, reply: Reply): void {
     record.generation += 1;
-    record.runAt = at > this.now ? at : record.runAt;
+    if (at > this.now) record.runAt = at;
     this.move(record, at > this.now ? 'delayed' : 'waiting');
     this.owe(record, reply);
   }
@@ -118,7 +118,7 @@ export class LedgerTables {
     if (record.pendingChildren !== undefined && record.pendingChildren.length > 0)
       this.move(record, 'waiting', true);
     else if (record.runAt !== undefined && record.runAt > this.now) this.emit(record, record.runAt, reply);
-    else if (record.group === undefined || record.admitted) this.emit(record, 0, reply);
+    else if (record.group === undefined || record.admitted === true) this.emit(record, 0, reply);
     else if (this.enter(record)) this.emit(record, this.slot(record, this.now), reply);
   }
 
@@ -172,7 +172,7 @@ export class LedgerTables {
     const queue = this.queue(record.queue);
     this.settleDebt(record);
     this.move(record, end.state);
-    record.error = end.error;
+    setError(record, end.error);
     record.finishedAt = this.now;
     record.worker = undefined;
     if (end.state === 'dead') {
@@ -236,7 +236,7 @@ export class LedgerTables {
 
   #release(record: LedgerRecord, reply: Reply): void {
     if (record.unique !== undefined) this.#releaseKey(record.unique, record.id, reply);
-    if (record.admitted) this.#leave(record, reply);
+    if (record.admitted === true) this.#leave(record, reply);
     if (record.parent === undefined) return;
     const parent = this.records.get(record.parent.id);
     if (parent?.pendingChildren?.includes(record.id) !== true) return;
@@ -300,6 +300,11 @@ export class LedgerTables {
     this.groups.set(key, made);
     return made;
   }
+}
+
+/** Most tasks never have one, and are spared the place for it. */
+function setError(record: LedgerRecord, error: string | undefined): void {
+  if (record.error !== error) record.error = error;
 }
 
 function groupKey(record: LedgerRecord): string {

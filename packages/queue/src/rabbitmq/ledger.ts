@@ -218,7 +218,6 @@ export class Ledger {
     } else if (outcome.kind === 'retry') this.#retry(record, outcome, reply);
     else if (outcome.kind === 'completed') {
       record.result = outcome.result;
-      record.error = undefined;
       record.attempts += 1;
       tables.queue(record.queue).completed += 1;
       tables.end(record, { state: 'completed', error: undefined, keepMs: outcome.keepMs }, reply);
