@@ -2032,7 +2032,7 @@ return {
 
 export const turnPlainScript: EmbeddedScript = {
   name: 'turn-plain',
-  sha1: '2cb3a5c0a8a060f9bee2f893792e334d7ecd4653',
+  sha1: '65f04a0cb8bac87ffd27750bb8db8c701eff83b5',
   source: `-- The same as turn.lua, for tasks without groups, unique keys and parents: most turns, spared a dozen functions.
 -- KEYS: the first 14 of base.lua
 -- ARGV and returns: those of turn.lua
@@ -2059,7 +2059,7 @@ local keep, stride = tonumber(ARGV[13]), ARGV[14] == '1' and 1 or 2
 local full = #KEYS > 14
 local now = clock()
 -- Written out once: making text of a number is among the dearest things a script does.
-local stamp = string.format('%d', now)
+local stamp, priorities = string.format('%d', now), { '0', '1', '2' }
 -- Turns of even and odd numbers are two rows of their own, so that two may be under way at once.
 local field = 'n:' .. queue .. '\\n' .. worker .. '\\n' .. turn % 2
 local of = ':' .. queue
@@ -2268,9 +2268,8 @@ if want > 0 and not conf[1] and not conf[2] then
     first = (conf[8] or 0) + 1
     change('f', string.format('%d', first + nIds - 1))
     local owns, kept, tails = {}, {}, {}
-    for list = 1, 3 do tails[list] = '|' .. worker .. '|' .. (list - 1) .. '|' .. stamp .. '|' end
     for i = 1, nIds do
-      local id, text = ids[i], texts[i]
+      local id, text, list = ids[i], texts[i], prios[i]
       if text then
         local before = '0|0'
         if attempts[i] then
@@ -2279,7 +2278,8 @@ if want > 0 and not conf[1] and not conf[2] then
           counts[#counts + 1] = before
         end
         owns[2 * nKept + 1] = id
-        owns[2 * nKept + 2] = string.format('%d', first + nKept) .. tails[prios[i]] .. before
+        tails[list] = tails[list] or '|' .. worker .. '|' .. priorities[list] .. '|' .. stamp .. '|'
+        owns[2 * nKept + 2] = string.format('%d', first + nKept) .. tails[list] .. before
         nKept = nKept + 1
         kept[nKept] = id
         blobs[nKept] = line(text)
@@ -2323,7 +2323,7 @@ return { said, names, table.concat(blobs, '\\n') }
 
 export const turnScript: EmbeddedScript = {
   name: 'turn',
-  sha1: 'd36c5e983e02fc6ad45b47f3851588bf097baf11',
+  sha1: '99be5d72c1c4bcd4dcfa4ea580ebf4ec6c583f86',
   source: `-- One exchange of a worker with a queue: settles what is done, lets in what is due, claims more.
 -- KEYS: those of base.lua
 -- ARGV: 1 worker, 2 queue, 3 number of the turn, 4 '1' when it is sent again, 5 lease in ms or 0, 6 want,
@@ -2527,7 +2527,7 @@ local keep, stride = tonumber(ARGV[13]), ARGV[14] == '1' and 1 or 2
 local full = #KEYS > 14
 local now = clock()
 -- Written out once: making text of a number is among the dearest things a script does.
-local stamp = string.format('%d', now)
+local stamp, priorities = string.format('%d', now), { '0', '1', '2' }
 -- Turns of even and odd numbers are two rows of their own, so that two may be under way at once.
 local field = 'n:' .. queue .. '\\n' .. worker .. '\\n' .. turn % 2
 local of = ':' .. queue
@@ -2736,9 +2736,8 @@ if want > 0 and not conf[1] and not conf[2] then
     first = (conf[8] or 0) + 1
     change('f', string.format('%d', first + nIds - 1))
     local owns, kept, tails = {}, {}, {}
-    for list = 1, 3 do tails[list] = '|' .. worker .. '|' .. (list - 1) .. '|' .. stamp .. '|' end
     for i = 1, nIds do
-      local id, text = ids[i], texts[i]
+      local id, text, list = ids[i], texts[i], prios[i]
       if text then
         local before = '0|0'
         if attempts[i] then
@@ -2747,7 +2746,8 @@ if want > 0 and not conf[1] and not conf[2] then
           counts[#counts + 1] = before
         end
         owns[2 * nKept + 1] = id
-        owns[2 * nKept + 2] = string.format('%d', first + nKept) .. tails[prios[i]] .. before
+        tails[list] = tails[list] or '|' .. worker .. '|' .. priorities[list] .. '|' .. stamp .. '|'
+        owns[2 * nKept + 2] = string.format('%d', first + nKept) .. tails[list] .. before
         nKept = nKept + 1
         kept[nKept] = id
         blobs[nKept] = line(text)

@@ -7,7 +7,7 @@ local keep, stride = tonumber(ARGV[13]), ARGV[14] == '1' and 1 or 2
 local full = #KEYS > 14
 local now = clock()
 -- Written out once: making text of a number is among the dearest things a script does.
-local stamp = string.format('%d', now)
+local stamp, priorities = string.format('%d', now), { '0', '1', '2' }
 -- Turns of even and odd numbers are two rows of their own, so that two may be under way at once.
 local field = 'n:' .. queue .. '\n' .. worker .. '\n' .. turn % 2
 local of = ':' .. queue
@@ -216,9 +216,8 @@ if want > 0 and not conf[1] and not conf[2] then
     first = (conf[8] or 0) + 1
     change('f', string.format('%d', first + nIds - 1))
     local owns, kept, tails = {}, {}, {}
-    for list = 1, 3 do tails[list] = '|' .. worker .. '|' .. (list - 1) .. '|' .. stamp .. '|' end
     for i = 1, nIds do
-      local id, text = ids[i], texts[i]
+      local id, text, list = ids[i], texts[i], prios[i]
       if text then
         local before = '0|0'
         if attempts[i] then
@@ -227,7 +226,8 @@ if want > 0 and not conf[1] and not conf[2] then
           counts[#counts + 1] = before
         end
         owns[2 * nKept + 1] = id
-        owns[2 * nKept + 2] = string.format('%d', first + nKept) .. tails[prios[i]] .. before
+        tails[list] = tails[list] or '|' .. worker .. '|' .. priorities[list] .. '|' .. stamp .. '|'
+        owns[2 * nKept + 2] = string.format('%d', first + nKept) .. tails[list] .. before
         nKept = nKept + 1
         kept[nKept] = id
         blobs[nKept] = line(text)
